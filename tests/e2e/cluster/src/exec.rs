@@ -1,0 +1,180 @@
+//! `exec`: a command that has a cluster while it runs.
+
+use crate::{
+    binaries,
+    events::{Signals, code},
+    supervisor::Cluster,
+    up,
+};
+use anyhow::{Context, Result};
+use restamp_test_cluster::{Endpoints, process::spawn_tied};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use std::{
+    convert::Infallible,
+    env,
+    ffi::{OsStr, OsString},
+    future::pending,
+    io::{IsTerminal, stdin},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus},
+    time::{Duration, Instant},
+};
+
+const GIVEN: &str = "E2E_KUBECONFIG";
+const INTERVAL: Duration = Duration::from_millis(20);
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs `command` and returns its exit code.
+pub(crate) async fn run(command: &[OsString]) -> Result<u8> {
+    let (program, arguments) = command.split_first().context("no command is given")?;
+    let mut command = Command::new(program);
+    command.args(arguments);
+    let given = env::var_os(GIVEN).is_some_and(|given| !given.is_empty());
+    // Before we listen for signals: a build blocks, and a signal is to end it.
+    let binaries = (!given).then(binaries::ensure).transpose()?;
+    let mut signals = Signals::listen()?;
+    let mut cluster = match binaries {
+        None => None,
+        Some(binaries) => tokio::select! {
+            signal = signals.next() => return Ok(code(signal.as_raw())),
+            cluster = up::start(binaries, None) => Some(cluster?),
+        },
+    };
+    if let Some(cluster) = &cluster {
+        command.envs(variables(cluster.endpoints())?);
+    }
+    let mut guest = Guest::start(command, program)?;
+    tokio::select! {
+        signal = signals.next() => guest.end(signal).await,
+        status = guest.wait() => status.map(exit_code),
+        never = watch(cluster.as_mut()) => match never {},
+    }
+}
+
+async fn watch(cluster: Option<&mut Cluster>) -> Infallible {
+    match cluster {
+        Some(cluster) => cluster.watch().await,
+        None => pending().await,
+    }
+}
+
+/// How the command finds the cluster.
+fn variables(endpoints: Endpoints) -> Result<[(&'static str, PathBuf); 5]> {
+    let own = env::current_exe().context("cannot find this program's own file")?;
+    Ok([
+        (GIVEN, endpoints.kubeconfig),
+        ("E2E_AUDIT_LOG", endpoints.audit_log),
+        ("E2E_KUBECTL", endpoints.kubectl),
+        ("E2E_CLUSTER_BIN", own),
+        // Ports are reused, so what kubectl knows about one in the user's cache may be wrong.
+        ("KUBECACHEDIR", endpoints.dir.join("kubectl-cache")),
+    ])
+}
+
+/// The command while it runs.
+struct Guest {
+    child: Child,
+    own_group: bool,
+}
+
+impl Guest {
+    fn start(mut command: Command, program: &OsStr) -> Result<Self> {
+        // On a terminal it has to stay in the foreground group, and gets Ctrl-C by itself.
+        let own_group = !stdin().is_terminal();
+        if own_group {
+            command.process_group(0);
+        }
+        let child =
+            spawn_tied(command).with_context(|| format!("cannot run {}", program.display()))?;
+        Ok(Self { child, own_group })
+    }
+
+    async fn wait(&mut self) -> Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    /// Passes `signal` on, and kills the command if it does not end in time.
+    async fn end(&mut self, signal: Signal) -> Result<u8> {
+        let deadline = Instant::now() + GRACE;
+        self.send(signal);
+        while self.child.try_wait()?.is_none() && Instant::now() < deadline {
+            tokio::time::sleep(INTERVAL).await;
+        }
+        Ok(code(signal.as_raw()))
+    }
+
+    fn send(&self, signal: Signal) {
+        let id = Pid::from_child(&self.child);
+        if self.own_group {
+            kill_process_group(id, signal).ok();
+        } else {
+            kill_process(id, signal).ok();
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.send(Signal::KILL);
+            self.child.wait().ok();
+        }
+    }
+}
+
+fn exit_code(status: ExitStatus) -> u8 {
+    let by_signal = status.signal().map(code);
+    let by_itself = status.code().and_then(|code| u8::try_from(code).ok());
+    by_signal.or(by_itself).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn code_of(script: &str) -> u8 {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        let mut guest = Guest::start(command, OsStr::new("sh")).unwrap();
+        exit_code(guest.wait().await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_exit_code_is_the_command_s() {
+        assert_eq!(code_of("exit 0").await, 0);
+        assert_eq!(code_of("exit 7").await, 7);
+        assert_eq!(code_of("kill -TERM $$").await, 128 + 15);
+    }
+
+    #[tokio::test]
+    async fn a_signal_is_passed_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = dir.path().join("told");
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            r#"trap 'touch "$0"; exit' TERM; touch "$0.up"; while :; do sleep 0.05; done"#,
+        ]);
+        command.arg(&told);
+        let mut guest = Guest::start(command, OsStr::new("sh")).unwrap();
+        let up = told.with_extension("up");
+        while !up.exists() {
+            tokio::time::sleep(INTERVAL).await;
+        }
+        assert_eq!(guest.end(Signal::TERM).await.unwrap(), 128 + 15);
+        assert!(told.exists());
+    }
+
+    #[test]
+    fn a_missing_command_is_named() {
+        let missing = "no-such-program-anywhere";
+        let error = Guest::start(Command::new(missing), OsStr::new(missing)).err();
+        assert!(error.unwrap().to_string().contains(missing));
+    }
+}
