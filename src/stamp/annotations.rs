@@ -1,0 +1,98 @@
+//! Every annotation key that is read or written, once.
+//!
+//! The keys under `reloader.stakater.com` are those of stakater/Reloader (its README and
+//! `internal/pkg/options`); a workload annotated for Reloader needs no change.
+
+use super::source::SourceKind;
+
+/// On the pod template, written: the digest of everything the pods were started with.
+pub const STAMP: &str = "restamp.dev/config-hash";
+/// On the workload, written: which source had which digest when the template was last written.
+pub const OBSERVED: &str = "restamp.dev/observed";
+/// On the workload: how long sources have to be quiet before it is restarted, a Go duration.
+pub const SETTLE: &str = "restamp.dev/settle";
+
+/// On the workload or its template, Go boolean: restart for every source that the pod spec uses.
+pub const AUTO: &str = "reloader.stakater.com/auto";
+/// On the workload or its template, Go boolean: as [`AUTO`], for ConfigMaps.
+pub const CONFIG_MAP_AUTO: &str = "configmap.reloader.stakater.com/auto";
+/// On the workload or its template, Go boolean: as [`AUTO`], for Secrets.
+pub const SECRET_AUTO: &str = "secret.reloader.stakater.com/auto";
+/// On the workload or its template, comma list of Go regexes: restart for the ConfigMaps so named.
+pub const CONFIG_MAP_RELOAD: &str = "configmap.reloader.stakater.com/reload";
+/// On the workload or its template, comma list of Go regexes: restart for the Secrets so named.
+pub const SECRET_RELOAD: &str = "secret.reloader.stakater.com/reload";
+/// On the workload or its template, exactly `true`: restart for used sources that carry [`MATCH`].
+pub const SEARCH: &str = "reloader.stakater.com/search";
+/// On the workload alone, comma list of names: never restart for these ConfigMaps.
+pub const CONFIG_MAP_EXCLUDE: &str = "configmaps.exclude.reloader.stakater.com/reload";
+/// On the workload alone, comma list of names: never restart for these Secrets.
+pub const SECRET_EXCLUDE: &str = "secrets.exclude.reloader.stakater.com/reload";
+/// On a source, exactly `true`: found by workloads that [`SEARCH`].
+pub const MATCH: &str = "reloader.stakater.com/match";
+/// On a source, exactly `true`: no workload is restarted for it.
+pub const IGNORE: &str = "reloader.stakater.com/ignore";
+
+/// What people set on a workload or its template, those included that have no effect there.
+pub const POLICY_KEYS: [&str; 11] = [
+    SETTLE,
+    AUTO,
+    CONFIG_MAP_AUTO,
+    SECRET_AUTO,
+    CONFIG_MAP_RELOAD,
+    SECRET_RELOAD,
+    SEARCH,
+    CONFIG_MAP_EXCLUDE,
+    SECRET_EXCLUDE,
+    MATCH,
+    IGNORE,
+];
+
+/// The key that names the sources of a kind.
+pub fn named(kind: SourceKind) -> &'static str {
+    match kind {
+        SourceKind::ConfigMap => CONFIG_MAP_RELOAD,
+        SourceKind::Secret => SECRET_RELOAD,
+    }
+}
+
+/// The key for every used source of a kind.
+pub fn typed_auto(kind: SourceKind) -> &'static str {
+    match kind {
+        SourceKind::ConfigMap => CONFIG_MAP_AUTO,
+        SourceKind::Secret => SECRET_AUTO,
+    }
+}
+
+/// The key that excludes sources of a kind.
+pub fn exclude(kind: SourceKind) -> &'static str {
+    match kind {
+        SourceKind::ConfigMap => CONFIG_MAP_EXCLUDE,
+        SourceKind::Secret => SECRET_EXCLUDE,
+    }
+}
+
+/// Whether [`Policy::parse`](super::policy::Policy::parse) looks at the key; all others can be dropped
+/// before. [`STAMP`] and [`OBSERVED`] are not policy.
+pub fn is_policy_key(key: &str) -> bool {
+    POLICY_KEYS.contains(&key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_by_kind_are_policy_keys() {
+        for kind in SourceKind::ALL {
+            let prefix = kind.as_str().to_lowercase();
+            for key in [named(kind), typed_auto(kind), exclude(kind)] {
+                assert!(key.starts_with(&prefix), "{key}");
+                assert!(is_policy_key(key), "{key}");
+            }
+        }
+        assert!(!is_policy_key(STAMP));
+        assert!(!is_policy_key(OBSERVED));
+        assert!(!is_policy_key("example.com/auto"));
+    }
+}

@@ -1,0 +1,505 @@
+//! The one rule: what to do with a workload, given what it records and what is live now.
+//!
+//! `observed` is evidence only while the template carries the stamp that it names, in the namespace that
+//! it names. With evidence, contents are compared. Without it, either some writer moved the template
+//! (restamp), or there is nothing to compare with (record what is live, roll nothing).
+
+use std::{collections::BTreeSet, fmt};
+
+use super::{
+    digest::{InstallationKey, Keyring, SourceDigests},
+    observed::{Entries, Entry, Observed, Recorded, fold},
+    references::{Reference, References},
+    source::{Keys, SourceName},
+    stamp::Stamp,
+    warning::Warning,
+};
+
+/// What is known of a source now.
+#[derive(Clone, Copy, Debug)]
+pub enum Live<'a> {
+    /// The API server said that there is none.
+    Absent,
+    /// It was read.
+    Present(&'a SourceDigests),
+    /// It could not be read; nothing is concluded from that.
+    Unreadable,
+}
+
+/// One workload, ready to be decided.
+#[derive(Clone, Copy)]
+pub struct Case<'a> {
+    /// The namespace of the workload.
+    pub namespace: &'a str,
+    /// The stamp on its pod template, whatever it says.
+    pub stamp: Option<&'a str>,
+    /// Its memory; nothing if there is none or it could not be parsed.
+    pub observed: Option<&'a Observed>,
+    /// The sources that it uses.
+    pub references: &'a References,
+    /// What is live.
+    pub live: &'a dyn Fn(&SourceName) -> Live<'a>,
+    /// Sources recorded as absent that were seen to appear with the very content that is live: no pod
+    /// can have started on anything else.
+    pub arrived: &'a BTreeSet<SourceName>,
+    /// The installation keys.
+    pub keyring: &'a Keyring,
+}
+
+/// Why a workload is left alone, recorded or restamped. Feeds log, metric, Event and `explain`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// No annotation asks for it.
+    NotOptedIn,
+    /// Opted in, but it uses no source that its annotations select.
+    NoSources,
+    /// Every recorded digest is the live one.
+    Current,
+    /// Nothing was recorded, so the live content is taken for what the pods run; that may be wrong.
+    AdoptedUnverified,
+    /// Nothing was recorded, but the template's own stamp proves the live content.
+    StampVerified,
+    /// A source or key came into use or went out of use, by a change of the template or annotations.
+    ReferencesChanged,
+    /// A source that did not exist appeared, and nothing can have started without it.
+    SourceArrived,
+    /// The installation key was rotated; the content is the same.
+    Rekeyed,
+    /// A source has other content than the running template started with.
+    ContentChanged,
+    /// Some writer put another stamp, or none, on the template.
+    TemplateMoved,
+    /// Nothing was recorded, and the template's stamp is not the live one.
+    StampDiffers,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Reason; 11] = [
+        Reason::NotOptedIn,
+        Reason::NoSources,
+        Reason::Current,
+        Reason::AdoptedUnverified,
+        Reason::StampVerified,
+        Reason::ReferencesChanged,
+        Reason::SourceArrived,
+        Reason::Rekeyed,
+        Reason::ContentChanged,
+        Reason::TemplateMoved,
+        Reason::StampDiffers,
+    ];
+
+    /// The name in logs, metrics and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::NotOptedIn => "NotOptedIn",
+            Reason::NoSources => "NoSources",
+            Reason::Current => "Current",
+            Reason::AdoptedUnverified => "AdoptedUnverified",
+            Reason::StampVerified => "StampVerified",
+            Reason::ReferencesChanged => "ReferencesChanged",
+            Reason::SourceArrived => "SourceArrived",
+            Reason::Rekeyed => "Rekeyed",
+            Reason::ContentChanged => "ContentChanged",
+            Reason::TemplateMoved => "TemplateMoved",
+            Reason::StampDiffers => "StampDiffers",
+        }
+    }
+
+    /// One sentence for people.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Reason::NotOptedIn => "no annotation asks for restarts",
+            Reason::NoSources => "it uses no ConfigMap or Secret that its annotations select",
+            Reason::Current => "it runs on the live content",
+            Reason::AdoptedUnverified => {
+                "nothing was recorded, so the live content is taken for what its pods run on"
+            }
+            Reason::StampVerified => "nothing was recorded, but its stamp matches the live content",
+            Reason::ReferencesChanged => "it came to use other sources or keys",
+            Reason::SourceArrived => "a source that did not exist has appeared",
+            Reason::Rekeyed => "the installation key was rotated; the content is the same",
+            Reason::ContentChanged => "a source changed since its pods started",
+            Reason::TemplateMoved => "a writer changed or removed the stamp on its pod template",
+            Reason::StampDiffers => {
+                "nothing was recorded, and its stamp does not match the live content"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing.
+    Leave(Reason),
+    /// Write `observed`; the template stays as it is.
+    Record {
+        /// Why.
+        reason: Reason,
+        /// The new memory.
+        observed: Observed,
+    },
+    /// Write a stamp and `observed`; Kubernetes rolls the workload out.
+    Restamp {
+        /// Why.
+        reason: Reason,
+        /// The sources that differ, where that is known.
+        changed: Vec<SourceName>,
+        /// The new stamp.
+        stamp: Stamp,
+        /// The new memory.
+        observed: Observed,
+    },
+}
+
+impl Decision {
+    /// Why.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Decision::Leave(reason)
+            | Decision::Record { reason, .. }
+            | Decision::Restamp { reason, .. } => *reason,
+        }
+    }
+}
+
+/// A recorded source beside the live one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// As recorded.
+    Same,
+    /// Other content, or content where there was none.
+    Changed,
+    /// Not recorded yet.
+    New,
+    /// Recorded as absent, and appeared under our eyes.
+    Arrived,
+    /// Recorded, and absent now: nothing is done until it comes back.
+    Gone,
+    /// It cannot be read now.
+    Unknown,
+}
+
+/// Decides.
+pub fn decide(case: &Case<'_>) -> Decision {
+    match Evidence::of(case) {
+        _ if case.references.is_empty()
+            && case
+                .observed
+                .is_none_or(|o| o.entries().is_none_or(Entries::is_empty)) =>
+        {
+            Decision::Leave(Reason::NoSources)
+        }
+        Evidence::Moved if case.references.is_empty() => Decision::Leave(Reason::NoSources),
+        Evidence::Moved => restamp(case, Reason::TemplateMoved, Vec::new()),
+        Evidence::None => without_evidence(case),
+        Evidence::Lost => adopt(case, Reason::AdoptedUnverified),
+        Evidence::Holds(observed, key) => match &observed.recorded {
+            Recorded::Entries(entries) => with_entries(case, entries, key),
+            Recorded::Folded(digest) => {
+                if fold(key, case.namespace, &live_entries(case, key)) != *digest {
+                    restamp(case, Reason::ContentChanged, Vec::new())
+                } else if key.id() == case.keyring.current.id() {
+                    Decision::Leave(Reason::Current)
+                } else {
+                    adopt(case, Reason::Rekeyed)
+                }
+            }
+        },
+    }
+}
+
+/// Compares every reference with what is recorded of it, where `observed` is evidence.
+pub fn compare<'a>(case: &Case<'a>) -> Option<Vec<(&'a SourceName, Comparison)>> {
+    let Evidence::Holds(observed, key) = Evidence::of(case) else {
+        return None;
+    };
+    let entries = observed.entries()?;
+    Some(compare_entries(case, entries, key))
+}
+
+/// From this many sources on, a workload's annotations are probably too wide.
+const MANY_SOURCES: usize = 500;
+
+/// What is wrong with the sources themselves: required ones that do not exist, keys that they lack, and
+/// too many of them.
+pub fn source_warnings(case: &Case<'_>) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if case.references.len() >= MANY_SOURCES {
+        warnings.push(Warning::ManySources {
+            count: case.references.len(),
+        });
+    }
+    for (source, reference) in case.references {
+        match (case.live)(source) {
+            Live::Present(digests) if !reference.usage.optional => {
+                warnings.extend(digests.missing(&reference.usage.keys).map(|key| {
+                    Warning::KeyMissing {
+                        source: source.clone(),
+                        key: key.to_owned(),
+                    }
+                }));
+            }
+            Live::Absent if !reference.usage.optional => {
+                warnings.push(Warning::SourceMissing {
+                    source: source.clone(),
+                });
+            }
+            _ => {}
+        }
+    }
+    warnings
+}
+
+enum Evidence<'a> {
+    /// `observed` speaks of the template as it is.
+    Holds(&'a Observed, &'a InstallationKey),
+    /// `observed` speaks of another template than this one.
+    Moved,
+    /// `observed` speaks of this template, but its digests cannot be compared, or of another workload.
+    Lost,
+    /// There is no `observed`.
+    None,
+}
+
+impl<'a> Evidence<'a> {
+    fn of(case: &Case<'a>) -> Self {
+        let Some(observed) = case.observed else {
+            return Evidence::None;
+        };
+        if *observed.namespace != *case.namespace {
+            return Evidence::Lost;
+        }
+        if observed.stamp.as_deref() != case.stamp {
+            return Evidence::Moved;
+        }
+        match case.keyring.find(&observed.key) {
+            Some(key) => Evidence::Holds(observed, key),
+            None => Evidence::Lost,
+        }
+    }
+}
+
+fn without_evidence(case: &Case<'_>) -> Decision {
+    let stamp = case.stamp.and_then(|text| text.parse::<Stamp>().ok());
+    let known = stamp.and_then(|stamp| Some((case.keyring.find(&stamp.key)?, stamp)));
+    match known {
+        None => adopt(case, Reason::AdoptedUnverified),
+        Some((key, stamp)) => {
+            if stamp_digest(case, key, &live_entries(case, key)) == stamp.digest {
+                adopt(case, Reason::StampVerified)
+            } else {
+                restamp(case, Reason::StampDiffers, Vec::new())
+            }
+        }
+    }
+}
+
+fn with_entries(case: &Case<'_>, entries: &Entries, key: &InstallationKey) -> Decision {
+    let comparisons = compare_entries(case, entries, key);
+    let changed: Vec<_> = comparisons
+        .iter()
+        .filter(|(_, comparison)| *comparison == Comparison::Changed)
+        .map(|(source, _)| (*source).clone())
+        .collect();
+    if !changed.is_empty() {
+        return restamp(case, Reason::ContentChanged, changed);
+    }
+    let current = &case.keyring.current;
+    // An entry whose source cannot be read cannot be digested anew: it keeps the others at its key.
+    let rekeyable = comparisons
+        .iter()
+        .all(|(source, comparison)| match comparison {
+            Comparison::Gone => false,
+            Comparison::Unknown => !entries.contains_key(*source),
+            _ => true,
+        });
+    let key = if rekeyable { current } else { key };
+    let next: Entries = comparisons
+        .iter()
+        .filter_map(|(source, comparison)| {
+            let reference = case.references.get(*source)?;
+            let entry = match comparison {
+                Comparison::Gone | Comparison::Unknown => entries.get(*source)?.clone(),
+                _ => live_entry(case, key, source, reference)?,
+            };
+            Some(((*source).clone(), entry))
+        })
+        .collect();
+    let arrived = comparisons
+        .iter()
+        .any(|(_, comparison)| *comparison == Comparison::Arrived);
+    let reason = if next.keys().ne(entries.keys()) || !same_keys(&next, entries) {
+        Reason::ReferencesChanged
+    } else if arrived {
+        Reason::SourceArrived
+    } else if next != *entries {
+        Reason::Rekeyed
+    } else {
+        return Decision::Leave(Reason::Current);
+    };
+    record(case, reason, key, next)
+}
+
+fn same_keys(left: &Entries, right: &Entries) -> bool {
+    left.values()
+        .map(|entry| &entry.keys)
+        .eq(right.values().map(|entry| &entry.keys))
+}
+
+fn compare_entries<'a>(
+    case: &Case<'a>,
+    entries: &Entries,
+    key: &InstallationKey,
+) -> Vec<(&'a SourceName, Comparison)> {
+    case.references
+        .keys()
+        .map(|source| (source, compare_one(case, source, entries.get(source), key)))
+        .collect()
+}
+
+fn compare_one(
+    case: &Case<'_>,
+    source: &SourceName,
+    entry: Option<&Entry>,
+    key: &InstallationKey,
+) -> Comparison {
+    let live = match (case.live)(source) {
+        Live::Unreadable => return Comparison::Unknown,
+        Live::Absent => None,
+        Live::Present(digests) => Some(digests),
+    };
+    match (entry, live) {
+        (None, _) => Comparison::New,
+        (Some(Entry { digest: None, .. }), None) => Comparison::Same,
+        (
+            Some(Entry {
+                digest: Some(_), ..
+            }),
+            None,
+        ) => Comparison::Gone,
+        (Some(Entry { digest: None, .. }), Some(_)) if case.arrived.contains(source) => {
+            Comparison::Arrived
+        }
+        // Compared as it was recorded: which keys the template uses now is the template's change.
+        (Some(entry), Some(digests)) => match digests.digest(key, &entry.keys) {
+            None => Comparison::Unknown,
+            live if live == entry.digest => Comparison::Same,
+            Some(_) => Comparison::Changed,
+        },
+    }
+}
+
+fn adopt(case: &Case<'_>, reason: Reason) -> Decision {
+    let key = &case.keyring.current;
+    record(case, reason, key, live_entries(case, key))
+}
+
+fn record(case: &Case<'_>, reason: Reason, key: &InstallationKey, entries: Entries) -> Decision {
+    Decision::Record {
+        reason,
+        observed: Observed {
+            namespace: case.namespace.into(),
+            key: key.id().clone(),
+            stamp: case.stamp.map(Box::from),
+            recorded: Recorded::Entries(entries),
+        },
+    }
+}
+
+fn restamp(case: &Case<'_>, reason: Reason, changed: Vec<SourceName>) -> Decision {
+    let key = &case.keyring.current;
+    let entries = live_entries(case, key);
+    let stamp = Stamp {
+        key: key.id().clone(),
+        digest: stamp_digest(case, key, &entries),
+        n: next_n(case),
+    };
+    let observed = Observed {
+        namespace: case.namespace.into(),
+        key: key.id().clone(),
+        stamp: Some(stamp.to_string().into()),
+        recorded: Recorded::Entries(entries),
+    };
+    Decision::Restamp {
+        reason,
+        changed,
+        stamp,
+        observed,
+    }
+}
+
+fn stamp_digest(
+    case: &Case<'_>,
+    key: &InstallationKey,
+    entries: &Entries,
+) -> super::digest::Digest {
+    let parts = entries
+        .iter()
+        .map(|(source, entry)| (source, &entry.keys, entry.digest.as_ref()));
+    key.set("stamp", case.namespace, parts)
+}
+
+/// One more than the larger of the template's and the recorded stamp's.
+fn next_n(case: &Case<'_>) -> u64 {
+    let recorded = case.observed.and_then(|observed| observed.stamp.as_deref());
+    let last = [case.stamp, recorded]
+        .into_iter()
+        .flatten()
+        .filter_map(number_of)
+        .max();
+    // A hand-written maximum must not make every later stamp the same.
+    last.map_or(1, |n| n.checked_add(1).unwrap_or(1))
+}
+
+/// The last part of a stamp of any version.
+fn number_of(stamp: &str) -> Option<u64> {
+    stamp.rsplit_once('.')?.1.parse().ok()
+}
+
+/// The references as they are now, as entries.
+pub fn live_entries(case: &Case<'_>, key: &InstallationKey) -> Entries {
+    case.references
+        .iter()
+        .filter_map(|(source, reference)| {
+            Some((source.clone(), live_entry(case, key, source, reference)?))
+        })
+        .collect()
+}
+
+/// The source as it is now; of one that cannot be read, what was recorded under the same key. A source
+/// that only a regex named, and that is gone, is not recorded: there is no name to wait for.
+fn live_entry(
+    case: &Case<'_>,
+    key: &InstallationKey,
+    source: &SourceName,
+    reference: &Reference,
+) -> Option<Entry> {
+    let entry = |keys: &Keys, digest| Entry {
+        keys: keys.clone(),
+        digest,
+    };
+    match (case.live)(source) {
+        Live::Absent => reference
+            .literal
+            .then(|| entry(&reference.usage.keys, None)),
+        Live::Present(digests) => {
+            let digest = digests.digest(key, &reference.usage.keys)?;
+            Some(entry(&reference.usage.keys, Some(digest)))
+        }
+        Live::Unreadable => {
+            let observed = case.observed.filter(|observed| observed.key == *key.id())?;
+            observed.entries()?.get(source).cloned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+//! Every way in which a pod template uses a ConfigMap or Secret.
+//!
+//! The rules of what counts are Reloader's (its `upgrade.go`): `env`, `envFrom`, and volumes that some
+//! container mounts; not `imagePullSecrets`, service-account tokens or storage-driver secrets. Unlike
+//! Reloader, every volume and every container counts, and only the keys that are really used.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Deserializer};
+
+use super::source::{Keys, SourceKind, SourceName, Usage};
+
+/// What of a pod template is ours to look at. Fields that are absent or null are empty.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct PodTemplate {
+    #[serde(deserialize_with = "or_default")]
+    metadata: TemplateMetadata,
+    #[serde(deserialize_with = "or_default")]
+    spec: PodSpec,
+}
+
+impl PodTemplate {
+    /// The annotations of the template.
+    pub fn annotations(&self) -> &BTreeMap<String, String> {
+        &self.metadata.annotations
+    }
+
+    /// The sources that the pod spec uses, with what it uses of each.
+    pub fn usages(&self) -> BTreeMap<SourceName, Usage> {
+        let mut found = Usages::default();
+        for container in self
+            .spec
+            .containers
+            .iter()
+            .chain(&self.spec.init_containers)
+        {
+            container.collect(&mut found);
+        }
+        for volume in &self.spec.volumes {
+            let mounts = self.mounts_of(&volume.name);
+            if !mounts.is_empty() {
+                volume.collect(&mounts, &mut found);
+            }
+        }
+        found.0
+    }
+
+    fn mounts_of(&self, volume: &str) -> Vec<&VolumeMount> {
+        self.spec
+            .containers
+            .iter()
+            .chain(&self.spec.init_containers)
+            .flat_map(|container| &container.volume_mounts)
+            .filter(|mount| mount.name == volume)
+            .collect()
+    }
+}
+
+#[derive(Default)]
+struct Usages(BTreeMap<SourceName, Usage>);
+
+impl Usages {
+    fn add(&mut self, kind: SourceKind, name: &str, keys: Keys, optional: bool) {
+        // The API server accepts an empty name, for compatibility; nothing can be meant by it.
+        if name.is_empty() {
+            return;
+        }
+        let usage = Usage { keys, optional };
+        let source = SourceName::new(kind, name);
+        let merged = match self.0.remove(&source) {
+            Some(known) => known.union(usage),
+            None => usage,
+        };
+        self.0.insert(source, merged);
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct TemplateMetadata {
+    #[serde(deserialize_with = "or_default")]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PodSpec {
+    #[serde(deserialize_with = "or_default")]
+    containers: Vec<Container>,
+    #[serde(deserialize_with = "or_default")]
+    init_containers: Vec<Container>,
+    #[serde(deserialize_with = "or_default")]
+    volumes: Vec<Volume>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Container {
+    #[serde(deserialize_with = "or_default")]
+    env: Vec<EnvVar>,
+    #[serde(deserialize_with = "or_default")]
+    env_from: Vec<EnvFrom>,
+    #[serde(deserialize_with = "or_default")]
+    volume_mounts: Vec<VolumeMount>,
+}
+
+impl Container {
+    fn collect(&self, found: &mut Usages) {
+        for from in self.env.iter().filter_map(|var| var.value_from.as_ref()) {
+            if let Some(key) = &from.config_map_key_ref {
+                found.add(SourceKind::ConfigMap, &key.name, key.keys(), key.optional);
+            }
+            if let Some(key) = &from.secret_key_ref {
+                found.add(SourceKind::Secret, &key.name, key.keys(), key.optional);
+            }
+        }
+        for from in &self.env_from {
+            if let Some(all) = &from.config_map_ref {
+                found.add(SourceKind::ConfigMap, &all.name, Keys::All, all.optional);
+            }
+            if let Some(all) = &from.secret_ref {
+                found.add(SourceKind::Secret, &all.name, Keys::All, all.optional);
+            }
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct EnvVar {
+    value_from: Option<EnvVarSource>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct EnvVarSource {
+    config_map_key_ref: Option<KeyRef>,
+    secret_key_ref: Option<KeyRef>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct EnvFrom {
+    config_map_ref: Option<KeyRef>,
+    secret_ref: Option<KeyRef>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct KeyRef {
+    #[serde(deserialize_with = "or_default")]
+    name: String,
+    key: String,
+    #[serde(deserialize_with = "or_default")]
+    optional: bool,
+}
+
+impl KeyRef {
+    fn keys(&self) -> Keys {
+        Keys::one(self.key.as_str())
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct VolumeMount {
+    name: String,
+    #[serde(deserialize_with = "or_default")]
+    sub_path: String,
+    #[serde(deserialize_with = "or_default")]
+    sub_path_expr: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Volume {
+    name: String,
+    config_map: Option<Projection>,
+    secret: Option<Projection>,
+    projected: Option<Projected>,
+}
+
+impl Volume {
+    fn collect(&self, mounts: &[&VolumeMount], found: &mut Usages) {
+        if let Some(files) = &self.config_map {
+            files.collect(SourceKind::ConfigMap, mounts, found);
+        }
+        if let Some(files) = &self.secret {
+            files.collect(SourceKind::Secret, mounts, found);
+        }
+        for source in self.projected.iter().flat_map(|all| &all.sources) {
+            if let Some(files) = &source.config_map {
+                files.collect(SourceKind::ConfigMap, mounts, found);
+            }
+            if let Some(files) = &source.secret {
+                files.collect(SourceKind::Secret, mounts, found);
+            }
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Projected {
+    #[serde(deserialize_with = "or_default")]
+    sources: Vec<ProjectedSource>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ProjectedSource {
+    config_map: Option<Projection>,
+    secret: Option<Projection>,
+}
+
+/// A source as files: all of its keys, or `items`, each at a path of its own.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Projection {
+    #[serde(alias = "secretName", deserialize_with = "or_default")]
+    name: String,
+    #[serde(deserialize_with = "or_default")]
+    items: Vec<Item>,
+    #[serde(deserialize_with = "or_default")]
+    optional: bool,
+}
+
+impl Projection {
+    fn collect(&self, kind: SourceKind, mounts: &[&VolumeMount], found: &mut Usages) {
+        found.add(kind, &self.name, self.keys(mounts), self.optional);
+    }
+
+    /// The keys whose files some mount shows.
+    fn keys(&self, mounts: &[&VolumeMount]) -> Keys {
+        let Some(paths) = sub_paths(mounts) else {
+            return self.all_items();
+        };
+        if self.items.is_empty() {
+            return Keys::Only(paths.into_iter().map(Box::from).collect());
+        }
+        let shown = |item: &&Item| paths.iter().any(|path| item.is_under(path));
+        Keys::Only(self.items.iter().filter(shown).map(Item::key).collect())
+    }
+
+    fn all_items(&self) -> Keys {
+        if self.items.is_empty() {
+            Keys::All
+        } else {
+            Keys::Only(self.items.iter().map(Item::key).collect())
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Item {
+    key: String,
+    path: String,
+}
+
+impl Item {
+    fn key(&self) -> Box<str> {
+        self.key.as_str().into()
+    }
+
+    fn is_under(&self, path: &str) -> bool {
+        self.path == path
+            || self
+                .path
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.starts_with('/'))
+    }
+}
+
+/// The sub-paths of the mounts, or nothing if one of them shows the whole volume (or a path that only
+/// the kubelet can work out).
+fn sub_paths<'a>(mounts: &[&'a VolumeMount]) -> Option<BTreeSet<&'a str>> {
+    mounts
+        .iter()
+        .map(|mount| {
+            let path = mount.sub_path.trim_end_matches('/');
+            let plain = !path.is_empty()
+                && mount.sub_path_expr.is_empty()
+                && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+            plain.then_some(path)
+        })
+        .collect()
+}
+
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

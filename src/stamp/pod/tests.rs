@@ -1,0 +1,180 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn usages(spec: Value) -> Vec<String> {
+    let template: PodTemplate = serde_json::from_value(json!({ "spec": spec })).unwrap();
+    template
+        .usages()
+        .into_iter()
+        .map(|(source, usage)| {
+            let keys = match usage.keys {
+                Keys::All => "*".to_owned(),
+                Keys::Only(keys) => keys.iter().map(|k| &**k).collect::<Vec<_>>().join(","),
+            };
+            let optional = if usage.optional { "?" } else { "" };
+            format!("{source}{optional}[{keys}]")
+        })
+        .collect()
+}
+
+fn mounted(volume: Value, mounts: Value) -> Vec<String> {
+    usages(json!({ "volumes": [volume], "containers": [{ "volumeMounts": mounts }] }))
+}
+
+#[test]
+fn env_uses_single_keys_and_env_from_uses_all() {
+    let found = usages(json!({ "containers": [{
+        "env": [
+            { "name": "PLAIN", "value": "x" },
+            { "name": "A", "valueFrom": { "secretKeyRef": { "name": "db", "key": "user" } } },
+            { "name": "B", "valueFrom": { "secretKeyRef": { "name": "db", "key": "password", "optional": true } } },
+            { "name": "C", "valueFrom": { "configMapKeyRef": { "name": "app", "key": "level" } } },
+            { "name": "D", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
+        ],
+        "envFrom": [
+            { "configMapRef": { "name": "flags", "optional": true } },
+            { "secretRef": { "name": "tokens" }, "prefix": "X_" },
+        ],
+    }]}));
+    assert_eq!(
+        found,
+        [
+            "ConfigMap/app[level]",
+            "ConfigMap/flags?[*]",
+            "Secret/db[password,user]",
+            "Secret/tokens[*]"
+        ]
+    );
+}
+
+#[test]
+fn init_containers_and_sidecars_count() {
+    let found = usages(json!({
+        "initContainers": [
+            { "envFrom": [{ "secretRef": { "name": "migrate" } }] },
+            { "restartPolicy": "Always", "envFrom": [{ "configMapRef": { "name": "sidecar" } }] },
+        ],
+        "containers": [{ "name": "app" }],
+    }));
+    assert_eq!(found, ["ConfigMap/sidecar[*]", "Secret/migrate[*]"]);
+}
+
+#[test]
+fn a_volume_counts_only_when_it_is_mounted() {
+    let volume = json!({ "name": "v", "configMap": { "name": "app" } });
+    assert!(mounted(volume.clone(), json!([{ "name": "other" }])).is_empty());
+    assert_eq!(
+        mounted(volume, json!([{ "name": "v" }])),
+        ["ConfigMap/app[*]"]
+    );
+}
+
+#[test]
+fn items_and_projections_narrow_the_keys() {
+    let volume = json!({ "name": "v", "projected": { "sources": [
+        { "secret": { "name": "tls", "items": [{ "key": "tls.crt", "path": "crt" }] } },
+        { "configMap": { "name": "ca", "optional": true } },
+        { "serviceAccountToken": { "path": "token" } },
+    ]}});
+    assert_eq!(
+        mounted(volume, json!([{ "name": "v" }])),
+        ["ConfigMap/ca?[*]", "Secret/tls[tls.crt]"]
+    );
+}
+
+#[test]
+fn a_sub_path_mount_uses_the_file_it_shows() {
+    let whole = json!({ "name": "v", "secret": { "secretName": "s" } });
+    let items = json!({ "name": "v", "secret": { "secretName": "s", "items": [
+        { "key": "a", "path": "conf/a" }, { "key": "b", "path": "conf/b" }, { "key": "c", "path": "c" },
+    ]}});
+    let cases = [
+        (
+            &whole,
+            json!([{ "name": "v", "subPath": "a" }]),
+            "Secret/s[a]",
+        ),
+        (
+            &whole,
+            json!([{ "name": "v", "subPath": "a" }, { "name": "v", "subPath": "b" }]),
+            "Secret/s[a,b]",
+        ),
+        (
+            &whole,
+            json!([{ "name": "v", "subPath": "a" }, { "name": "v" }]),
+            "Secret/s[*]",
+        ),
+        (
+            &whole,
+            json!([{ "name": "v", "subPathExpr": "$(POD)" }]),
+            "Secret/s[*]",
+        ),
+        (
+            &whole,
+            json!([{ "name": "v", "subPath": "../a" }]),
+            "Secret/s[*]",
+        ),
+        (
+            &items,
+            json!([{ "name": "v", "subPath": "conf" }]),
+            "Secret/s[a,b]",
+        ),
+        (
+            &items,
+            json!([{ "name": "v", "subPath": "conf/b" }]),
+            "Secret/s[b]",
+        ),
+        (&items, json!([{ "name": "v" }]), "Secret/s[a,b,c]"),
+    ];
+    for (volume, mounts, expected) in cases {
+        assert_eq!(
+            mounted(volume.clone(), mounts.clone()),
+            [expected],
+            "{mounts}"
+        );
+    }
+}
+
+#[test]
+fn several_uses_of_one_source_add_up() {
+    let found = usages(json!({
+        "volumes": [
+            { "name": "unmounted", "secret": { "secretName": "s" } },
+            { "name": "second", "secret": { "secretName": "s", "optional": true } },
+        ],
+        "containers": [
+            { "volumeMounts": [{ "name": "second" }] },
+            { "env": [{ "name": "A", "valueFrom": { "secretKeyRef": { "name": "s", "key": "k" } } }] },
+        ],
+    }));
+    assert_eq!(found, ["Secret/s[*]"]);
+}
+
+#[test]
+fn other_secrets_of_a_pod_are_not_references() {
+    let found = usages(json!({
+        "imagePullSecrets": [{ "name": "pull" }],
+        "volumes": [
+            { "name": "v", "cephfs": { "secretRef": { "name": "ceph" } } },
+            { "name": "csi", "csi": { "nodePublishSecretRef": { "name": "node" } } },
+        ],
+        "containers": [{ "volumeMounts": [{ "name": "v" }, { "name": "csi" }] }],
+    }));
+    assert!(found.is_empty());
+}
+
+#[test]
+fn empty_null_and_missing_parts_are_empty() {
+    for template in [
+        json!({}),
+        json!({ "metadata": null, "spec": null }),
+        json!({ "metadata": { "annotations": null }, "spec": { "containers": null, "volumes": null } }),
+        json!({ "spec": { "containers": [{ "env": null, "envFrom": null, "volumeMounts": null }] } }),
+        json!({ "spec": { "containers": [{ "envFrom": [{ "secretRef": { "name": "" } }, {}] }] } }),
+    ] {
+        let parsed: PodTemplate = serde_json::from_value(template.clone()).unwrap();
+        assert!(parsed.usages().is_empty(), "{template}");
+        assert!(parsed.annotations().is_empty(), "{template}");
+    }
+}

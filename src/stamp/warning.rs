@@ -1,0 +1,243 @@
+//! What is wrong with a workload's annotations or sources, for the people who wrote them.
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use super::{
+    annotations::{OBSERVED, SETTLE, STAMP},
+    duration::DurationError,
+    pattern::PatternError,
+    source::SourceName,
+};
+
+/// How much of a value is repeated in a message.
+const SHOWN_CHARS: usize = 60;
+
+/// Something that does not stop the work, but is probably not what was meant.
+///
+/// `annotation` is the key that has to be corrected. [`fmt::Display`] is one sentence for log, Event and
+/// admission warning; [`Warning::reason`] is the label for metrics.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Warning {
+    /// An element of a named list is not a Go regular expression, and is skipped.
+    InvalidPattern {
+        /// The named list.
+        annotation: &'static str,
+        /// The element.
+        piece: String,
+        /// What is wrong with it.
+        error: PatternError,
+    },
+    /// A named list has an element without text, which matches nothing.
+    EmptyPattern {
+        /// The named list.
+        annotation: &'static str,
+    },
+    /// A named list has more expressions than are compiled for one workload.
+    TooManyPatterns {
+        /// The named list.
+        annotation: &'static str,
+        /// How many are used.
+        limit: usize,
+    },
+    /// An auto annotation is neither a true nor a false of Go, and counts as false.
+    NotABoolean {
+        /// The auto annotation.
+        annotation: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// Search, match or ignore needs exactly `true`.
+    NotTrue {
+        /// The annotation.
+        annotation: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A duration cannot be read, and the default holds.
+    InvalidDuration {
+        /// The annotation.
+        annotation: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        error: DurationError,
+    },
+    /// A source is both named and excluded by the same workload.
+    NamedAndExcluded {
+        /// The source.
+        source: SourceName,
+    },
+    /// An annotation for sources is on a workload, where it means nothing.
+    IgnoredOnWorkload {
+        /// The annotation.
+        annotation: &'static str,
+    },
+    /// An exclude annotation is on the pod template, where it is not read.
+    ExcludeOnTemplate {
+        /// The annotation.
+        annotation: &'static str,
+    },
+    /// The settle annotation is on the pod template, where it is not read.
+    SettleOnTemplate,
+    /// A source that pods cannot start without does not exist.
+    SourceMissing {
+        /// The source.
+        source: SourceName,
+    },
+    /// A source lacks a key that pods cannot start without.
+    KeyMissing {
+        /// The source.
+        source: SourceName,
+        /// The key.
+        key: String,
+    },
+    /// The observed annotation is not what we write there.
+    ObservedUnreadable {
+        /// What is wrong with it.
+        error: String,
+    },
+    /// The stamp is not what we write there.
+    StampUnreadable {
+        /// The value of the annotation.
+        value: String,
+    },
+    /// A workload uses so many sources that following them is costly.
+    ManySources {
+        /// How many.
+        count: usize,
+    },
+}
+
+impl Warning {
+    /// A stable label for metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Warning::InvalidPattern { .. } => "InvalidPattern",
+            Warning::EmptyPattern { .. } => "EmptyPattern",
+            Warning::TooManyPatterns { .. } => "TooManyPatterns",
+            Warning::NotABoolean { .. } => "NotABoolean",
+            Warning::NotTrue { .. } => "NotTrue",
+            Warning::InvalidDuration { .. } => "InvalidDuration",
+            Warning::NamedAndExcluded { .. } => "NamedAndExcluded",
+            Warning::IgnoredOnWorkload { .. } => "IgnoredOnWorkload",
+            Warning::ExcludeOnTemplate { .. } => "ExcludeOnTemplate",
+            Warning::SettleOnTemplate => "SettleOnTemplate",
+            Warning::SourceMissing { .. } => "SourceMissing",
+            Warning::KeyMissing { .. } => "KeyMissing",
+            Warning::ObservedUnreadable { .. } => "ObservedUnreadable",
+            Warning::StampUnreadable { .. } => "StampUnreadable",
+            Warning::ManySources { .. } => "ManySources",
+        }
+    }
+
+    /// Whether it is about what somebody wrote on the workload, and not about sources that come and go.
+    pub fn is_of_annotations(&self) -> bool {
+        !matches!(
+            self,
+            Warning::SourceMissing { .. } | Warning::KeyMissing { .. }
+        )
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::InvalidPattern {
+                annotation,
+                piece,
+                error,
+            } => write!(
+                f,
+                "{annotation}: {} is skipped: {error}; write names or Go regular expressions, \
+                 separated by commas",
+                Shown(piece)
+            ),
+            Warning::EmptyPattern { annotation } => write!(
+                f,
+                "{annotation}: an empty name matches nothing; write names separated by single commas"
+            ),
+            Warning::TooManyPatterns { annotation, limit } => write!(
+                f,
+                "{annotation}: only the first {limit} regular expressions are used; join some, as in \
+                 (a|b), or write plain names, of which there is no limit"
+            ),
+            Warning::NotABoolean { annotation, value } => write!(
+                f,
+                "{annotation}: {} counts as false; write \"true\" or \"false\"",
+                Shown(value)
+            ),
+            Warning::NotTrue { annotation, value } => write!(
+                f,
+                "{annotation}: {} has no effect; write exactly \"true\", or remove it",
+                Shown(value)
+            ),
+            Warning::InvalidDuration {
+                annotation,
+                value,
+                error,
+            } => {
+                write!(f, "{annotation}: {} is not used: {error}", Shown(value))
+            }
+            Warning::NamedAndExcluded { source } => write!(
+                f,
+                "{source} is both named for reload and excluded, so it is excluded; remove it from \
+                 one of the lists"
+            ),
+            Warning::IgnoredOnWorkload { annotation } => write!(
+                f,
+                "{annotation} has no effect on a workload; put it on the ConfigMap or Secret"
+            ),
+            Warning::ExcludeOnTemplate { annotation } => not_on_template(f, annotation),
+            Warning::SettleOnTemplate => not_on_template(f, SETTLE),
+            Warning::SourceMissing { source } => {
+                write!(
+                    f,
+                    "{source} does not exist; create it, or make the reference optional"
+                )
+            }
+            Warning::KeyMissing { source, key } => write!(
+                f,
+                "{source} has no key {}; add it, or make the reference optional",
+                Shown(key)
+            ),
+            Warning::ObservedUnreadable { error } => {
+                write!(
+                    f,
+                    "{OBSERVED} cannot be read and is written anew: {error}; do not edit it"
+                )
+            }
+            Warning::StampUnreadable { value } => write!(
+                f,
+                "{STAMP}: {} was not written by Restamp; remove it from the manifest",
+                Shown(value)
+            ),
+            Warning::ManySources { count } => write!(
+                f,
+                "the annotations select {count} sources; write narrower patterns, since each is read \
+                 when it changes"
+            ),
+        }
+    }
+}
+
+fn not_on_template(f: &mut fmt::Formatter<'_>, annotation: &str) -> fmt::Result {
+    write!(
+        f,
+        "{annotation} has no effect on a pod template; put it on the workload's own metadata"
+    )
+}
+
+/// A value in quotes, on one line and not too long.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut chars = self.0.chars();
+        let shown: String = chars.by_ref().take(SHOWN_CHARS).collect();
+        let ellipsis = if chars.as_str().is_empty() { "" } else { "..." };
+        write!(f, "\"{}{ellipsis}\"", shown.escape_debug())
+    }
+}
