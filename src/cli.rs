@@ -1,0 +1,215 @@
+//! The command line: the only reader of flags and environment.
+
+use std::{io::Write, process::ExitCode, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use ring::digest;
+use tokio::net::TcpListener;
+
+use crate::{
+    cluster::{
+        client,
+        error::chain,
+        workload::{KINDS, WorkloadId, WorkloadKind},
+    },
+    explain::{self, Output},
+    runtime::{
+        ambient::Ambient,
+        metrics::Metrics,
+        shutdown,
+        telemetry::{self, LogFormat},
+    },
+    stamp::duration::{DurationError, parse_duration},
+    watcher::{self, Settings},
+};
+
+/// Keeps Kubernetes workloads on their current configuration.
+#[derive(Parser)]
+#[command(version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    logs: LogArgs,
+    /// The namespace that Restamp is installed in: of its key and its Lease.
+    #[arg(
+        long,
+        env = "RESTAMP_NAMESPACE",
+        default_value = "restamp-system",
+        global = true
+    )]
+    restamp_namespace: String,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Restamp workloads whose ConfigMaps or Secrets change.
+    Watcher(WatcherArgs),
+    /// Say what the watcher would do for a workload, and why.
+    Explain(ExplainArgs),
+}
+
+#[derive(Args)]
+struct LogArgs {
+    /// How log lines look.
+    #[arg(
+        long,
+        env = "RESTAMP_LOG_FORMAT",
+        default_value = "text",
+        global = true
+    )]
+    log_format: LogFormat,
+    /// What is logged: a level, or a filter such as restamp=debug.
+    #[arg(long, env = "RESTAMP_LOG_LEVEL", default_value = "info", global = true)]
+    log_level: String,
+}
+
+#[derive(Args)]
+struct WatcherArgs {
+    /// Where /metrics, /healthz, /readyz and /live are served, over plain HTTP.
+    #[arg(
+        long,
+        env = "RESTAMP_ADMIN_LISTEN",
+        default_value = "0.0.0.0:9090",
+        value_name = "ADDR"
+    )]
+    admin_listen: String,
+    /// How long a stale workload is left alone in case its deploy is still under way; 0 turns it off.
+    #[arg(long, env = "RESTAMP_SETTLE", default_value = "2s", value_name = "DURATION", value_parser = duration)]
+    settle: Duration,
+    /// Who this process is in the Lease; unique. Made from the host name if not given.
+    #[arg(long, env = "RESTAMP_IDENTITY", value_name = "NAME")]
+    identity: Option<String>,
+}
+
+#[derive(Args)]
+struct ExplainArgs {
+    /// Which workload, such as deployment/shop.
+    #[arg(value_name = "KIND/NAME", value_parser = workload)]
+    workload: (&'static WorkloadKind, String),
+    /// Its namespace; that of the kubeconfig's context if not given.
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// For people or for programs.
+    #[arg(short, long, default_value = "text")]
+    output: Output,
+}
+
+fn duration(text: &str) -> Result<Duration, DurationError> {
+    parse_duration(text)
+}
+
+fn workload(text: &str) -> Result<(&'static WorkloadKind, String), String> {
+    let kinds = || {
+        KINDS
+            .iter()
+            .map(|kind| kind.plural)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let (kind, name) = text
+        .split_once('/')
+        .filter(|(_, name)| !name.is_empty() && !name.contains('/'))
+        .ok_or("write it as KIND/NAME, such as deployment/shop")?;
+    let kind = WorkloadKind::find(kind)
+        .ok_or_else(|| format!("there is no workload kind {kind:?}; there are {}", kinds()))?;
+    Ok((kind, name.to_owned()))
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // There is nobody left to tell if this fails too.
+            let _ = writeln!(std::io::stderr(), "restamp: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    telemetry::init(cli.logs.log_format, &cli.logs.log_level)
+        .map_err(|error| format!("--log-level {:?}: {error}", cli.logs.log_level))?;
+    // An error means that a provider is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let namespace = cli.restamp_namespace;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Watcher(args) => run_watcher(args, namespace).await,
+            Command::Explain(args) => run_explain(args, &namespace).await,
+        }
+    })
+}
+
+async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure> {
+    let WatcherArgs {
+        admin_listen,
+        settle,
+        identity,
+    } = args;
+    let ambient = Ambient::default();
+    let shutdown = shutdown::on_signal()?;
+    let client = client::connect().await?;
+    let admin = TcpListener::bind(&admin_listen)
+        .await
+        .map_err(|error| format!("cannot listen on --admin-listen {admin_listen:?}: {error}"))?;
+    let settings = Settings {
+        namespace,
+        identity: match identity {
+            Some(identity) => identity,
+            None => unique_identity(ambient)?,
+        },
+        settle,
+        ambient,
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        admin = %admin.local_addr()?,
+        identity = settings.identity,
+        settle = ?settings.settle,
+        "starting watcher"
+    );
+    watcher::run(client, settings, Metrics::new()?, admin, shutdown).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn run_explain(args: ExplainArgs, restamp_namespace: &str) -> Result<(), Failure> {
+    let ExplainArgs {
+        workload: (kind, name),
+        namespace,
+        output,
+    } = args;
+    let client = client::connect().await?;
+    let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+    let id = WorkloadId {
+        kind,
+        namespace: namespace.into(),
+        name: name.into(),
+    };
+    let report = explain::explain(&client, &id, restamp_namespace).await?;
+    std::io::stdout().write_all(report.render(output)?.as_bytes())?;
+    Ok(())
+}
+
+/// The host's name (a pod's is unique at any time) and random digits, since a restarted container keeps
+/// the name of its pod.
+fn unique_identity(ambient: Ambient) -> Result<String, Failure> {
+    let mut random = [0; 16];
+    (ambient.random)(&mut random)?;
+    let digits: String = digest::digest(&digest::SHA256, &random)
+        .as_ref()
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Ok(format!("{}_{digits}", host.trim()))
+}

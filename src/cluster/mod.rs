@@ -1,0 +1,17 @@
+//! The only code that talks to the API server.
+//!
+//! Nothing here decides anything: it reads objects into the types of [`crate::stamp`], and writes what
+//! was decided. Payloads of sources are digested where they are received and go no further.
+
+pub mod client;
+pub mod error;
+pub mod events;
+pub mod key;
+pub mod lease;
+pub mod source;
+pub mod workload;
+
+pub use error::Error;
+
+/// The field manager of every write, and the component of every Event.
+pub const FIELD_MANAGER: &str = "restamp";

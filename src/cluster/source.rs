@@ -1,0 +1,295 @@
+//! Sources: watched as metadata, read only when a workload uses them.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http_body_util::BodyExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{ApiResource, DynamicObject},
+    client::Body,
+    core::{DynamicResourceScope, GroupVersionKind},
+};
+use serde::Deserialize;
+
+use super::{Error, error::Request};
+use crate::stamp::{
+    annotations::{IGNORE, MATCH},
+    digest::{Encoding, Keyring, SourceDigests},
+    json,
+    policy::Marks,
+    source::{SourceId, SourceKind, SourceName},
+};
+
+/// Which content of a source something is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Tells a re-created object from the one before it.
+    pub uid: Box<str>,
+    /// Opaque.
+    pub resource_version: Box<str>,
+}
+
+/// All that is kept of a source that nobody may ever use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Where it is.
+    pub id: SourceId,
+    /// Which version was seen.
+    pub version: Version,
+    /// What its own annotations say.
+    pub marks: Marks,
+}
+
+/// How a kind of source is addressed.
+pub fn api_resource(kind: SourceKind) -> ApiResource {
+    ApiResource::from_gvk_with_plural(
+        &GroupVersionKind::gvk("", "v1", kind.as_str()),
+        kind.plural(),
+    )
+}
+
+/// The metadata of a source, decoded to the few fields that a [`Row`] needs. An annotation may hold the
+/// whole payload (`kubectl.kubernetes.io/last-applied-configuration`), so the others are skipped unread.
+#[derive(Clone, Deserialize)]
+#[serde(from = "Partial")]
+pub struct SourceMetadata {
+    metadata: ObjectMeta,
+    marks: Marks,
+}
+
+impl SourceMetadata {
+    /// The row of this object; nothing for an object without a namespace, which cannot be.
+    pub fn into_row(self, kind: SourceKind) -> Option<Row> {
+        let source = SourceName::new(kind, self.metadata.name?);
+        Some(Row {
+            id: source.within(&self.metadata.namespace?),
+            version: Version {
+                uid: self.metadata.uid.unwrap_or_default().into(),
+                resource_version: self.metadata.resource_version.unwrap_or_default().into(),
+            },
+            marks: self.marks,
+        })
+    }
+}
+
+impl std::fmt::Debug for SourceMetadata {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SourceMetadata({})", self.name_any())
+    }
+}
+
+#[derive(Deserialize)]
+struct Partial {
+    metadata: PartialMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PartialMetadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    #[serde(default)]
+    annotations: Option<MarkAnnotations>,
+}
+
+#[derive(Default)]
+struct MarkAnnotations(Marks);
+
+impl<'de> Deserialize<'de> for MarkAnnotations {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = MarkAnnotations;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("annotations")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Self::Value, A::Error> {
+                let mut found: BTreeMap<String, String> = BTreeMap::new();
+                while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+                    if [IGNORE, MATCH].contains(&&*key) {
+                        found.insert(key.into_owned(), map.next_value()?);
+                    } else {
+                        map.next_value::<serde::de::IgnoredAny>()?;
+                    }
+                }
+                let marks = Marks::from_annotations(|key| found.get(key).map(String::as_str));
+                Ok(MarkAnnotations(marks))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+impl From<Partial> for SourceMetadata {
+    fn from(Partial { metadata }: Partial) -> Self {
+        Self {
+            marks: metadata.annotations.unwrap_or_default().0,
+            metadata: ObjectMeta {
+                name: metadata.name,
+                namespace: metadata.namespace,
+                uid: metadata.uid,
+                resource_version: metadata.resource_version,
+                ..ObjectMeta::default()
+            },
+        }
+    }
+}
+
+impl Resource for SourceMetadata {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn metadata_api() -> bool {
+        true
+    }
+    fn kind(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::kind(resource)
+    }
+    fn group(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::group(resource)
+    }
+    fn version(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::version(resource)
+    }
+    fn plural(resource: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::plural(resource)
+    }
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// Lists the sources of a kind in a namespace, metadata only.
+///
+/// # Errors
+/// When the API server does not answer with the list.
+pub async fn list(client: &Client, kind: SourceKind, namespace: &str) -> Result<Vec<Row>, Error> {
+    let request = Request {
+        verb: "list",
+        resource: kind.plural().to_owned(),
+        namespace: Some(namespace.to_owned()),
+        name: None,
+    };
+    let api: Api<SourceMetadata> =
+        Api::namespaced_with(client.clone(), namespace, &api_resource(kind));
+    let found = request
+        .send(api.list(&kube::api::ListParams::default()))
+        .await?;
+    Ok(found
+        .items
+        .into_iter()
+        .filter_map(|item| item.into_row(kind))
+        .collect())
+}
+
+/// What a read found.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// There is no such source.
+    Absent,
+    /// It was read, digested, and dropped.
+    Present {
+        /// The version that was read.
+        version: Version,
+        /// Its digests.
+        digests: SourceDigests,
+    },
+}
+
+/// Reads a source (a quorum read), and keeps only its digests.
+///
+/// # Errors
+/// When it is neither found nor known not to exist. No error holds anything of the payload.
+pub async fn read(client: &Client, id: &SourceId, keyring: &Keyring) -> Result<Content, Error> {
+    let request = Request::object(
+        "get",
+        id.source.kind.plural(),
+        &id.namespace,
+        &id.source.name,
+    );
+    // Not through the client's own decoding: it logs the text that it cannot decode.
+    match request.send(fetch(client, id)).await {
+        Err(Error::NotFound { .. }) => Ok(Content::Absent),
+        Err(error) => Err(error),
+        Ok(body) => digest(id, keyring, &body).map_err(|what| Error::Unreadable { request, what }),
+    }
+}
+
+async fn fetch(client: &Client, id: &SourceId) -> kube::Result<bytes::Bytes> {
+    let path = format!(
+        "/api/v1/namespaces/{}/{}/{}",
+        id.namespace,
+        id.source.kind.plural(),
+        id.source.name
+    );
+    let request = http::Request::get(path)
+        .body(Body::empty())
+        .map_err(kube::Error::HttpError)?;
+    let response = client.send(request).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
+    if status.is_success() {
+        return Ok(body);
+    }
+    let reason = serde_json::from_slice(&body).unwrap_or_else(|_| kube::core::Status {
+        code: status.as_u16(),
+        message: "the answer was no Kubernetes status".to_owned(),
+        reason: status.canonical_reason().unwrap_or_default().to_owned(),
+        ..Default::default()
+    });
+    Err(kube::Error::Api(Box::new(reason)))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Payload {
+    metadata: PayloadMetadata,
+    data: Option<BTreeMap<String, String>>,
+    binary_data: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PayloadMetadata {
+    uid: Box<str>,
+    resource_version: Box<str>,
+}
+
+fn digest(id: &SourceId, keyring: &Keyring, body: &[u8]) -> Result<Content, String> {
+    let payload: Payload = serde_json::from_slice(body).map_err(|error| json::describe(&error))?;
+    let data = payload.data.unwrap_or_default();
+    let (texts, encoded) = match id.source.kind {
+        SourceKind::ConfigMap => (data, payload.binary_data.unwrap_or_default()),
+        SourceKind::Secret => (BTreeMap::new(), data),
+    };
+    let binaries = encoded
+        .into_iter()
+        .map(|(key, text)| match STANDARD.decode(text) {
+            Ok(bytes) => Ok((key, bytes)),
+            Err(_) => Err(format!("the value of key {key:?} is not base64")),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let texts = texts
+        .iter()
+        .map(|(key, text)| (key.as_str(), Encoding::Text, text.as_bytes()));
+    let binaries = binaries
+        .iter()
+        .map(|(key, bytes)| (key.as_str(), Encoding::Binary, bytes.as_slice()));
+    Ok(Content::Present {
+        version: Version {
+            uid: payload.metadata.uid,
+            resource_version: payload.metadata.resource_version,
+        },
+        digests: SourceDigests::of(keyring, id.clone(), texts.chain(binaries)),
+    })
+}

@@ -1,0 +1,294 @@
+//! Workloads: every kind is an entry in one table.
+
+use std::{cmp::Ordering, collections::BTreeMap, fmt};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    core::GroupVersionKind,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Error, FIELD_MANAGER, error::Request};
+use crate::stamp::{
+    annotations::{OBSERVED, STAMP},
+    observed::Observed,
+    patch::{Annotations, merge_patch},
+    pod::PodTemplate,
+    policy::Policy,
+    source::{SourceName, Usage},
+    stamp::Stamp,
+    warning::Warning,
+};
+
+/// A kind of workload: where its API is, and where in it the pod template is.
+#[derive(Debug)]
+pub struct WorkloadKind {
+    /// API group.
+    pub group: &'static str,
+    /// API version.
+    pub version: &'static str,
+    /// Kubernetes kind.
+    pub kind: &'static str,
+    /// The kind's name in API paths and RBAC rules.
+    pub plural: &'static str,
+    /// The kind's short name in kubectl.
+    pub short: &'static str,
+    /// The fields that lead to the pod template.
+    pub template: &'static [&'static str],
+}
+
+/// Every kind of workload.
+pub static KINDS: [WorkloadKind; 3] = [
+    apps("Deployment", "deployments", "deploy"),
+    apps("StatefulSet", "statefulsets", "sts"),
+    apps("DaemonSet", "daemonsets", "ds"),
+];
+
+const fn apps(kind: &'static str, plural: &'static str, short: &'static str) -> WorkloadKind {
+    WorkloadKind {
+        group: "apps",
+        version: "v1",
+        kind,
+        plural,
+        short,
+        template: &["spec", "template"],
+    }
+}
+
+impl WorkloadKind {
+    /// Finds a kind as kubectl does: kind, plural or short name, in any case, with or without the group.
+    pub fn find(text: &str) -> Option<&'static WorkloadKind> {
+        let lower = text.to_ascii_lowercase();
+        let name = lower.split('.').next().unwrap_or_default();
+        KINDS.iter().find(|kind| {
+            [kind.plural, kind.short].contains(&name) || kind.kind.eq_ignore_ascii_case(name)
+        })
+    }
+
+    /// How the kind is addressed.
+    pub fn api_resource(&self) -> ApiResource {
+        let gvk = GroupVersionKind::gvk(self.group, self.version, self.kind);
+        ApiResource::from_gvk_with_plural(&gvk, self.plural)
+    }
+
+    /// The kind in RBAC's words.
+    pub fn resource(&self) -> String {
+        format!("{}.{}", self.plural, self.group)
+    }
+}
+
+/// Names a workload in the cluster.
+#[derive(Clone, Debug)]
+pub struct WorkloadId {
+    /// What it is.
+    pub kind: &'static WorkloadKind,
+    /// `metadata.namespace`.
+    pub namespace: Box<str>,
+    /// `metadata.name`.
+    pub name: Box<str>,
+}
+
+impl WorkloadId {
+    fn parts(&self) -> (&str, &str, &str, &str) {
+        (&self.namespace, self.kind.group, self.kind.kind, &self.name)
+    }
+}
+
+impl PartialEq for WorkloadId {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for WorkloadId {}
+
+impl PartialOrd for WorkloadId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for WorkloadId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
+
+impl fmt::Display for WorkloadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind.kind, self.namespace, self.name)
+    }
+}
+
+/// What is kept of a workload: not the object, but what it says to us.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workload {
+    /// Which one.
+    pub id: WorkloadId,
+    /// Tells a re-created workload from the one before it.
+    pub uid: Box<str>,
+    /// The version that a write is bound to.
+    pub resource_version: Box<str>,
+    /// What matters to a decision.
+    pub facts: Facts,
+    /// The field manager that wrote the spec or our annotations last, other than us.
+    pub last_writer: Option<Box<str>>,
+}
+
+/// What a decision rests on, apart from the sources. Equal facts: nothing to decide anew.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// Counts changes of the spec.
+    pub generation: i64,
+    /// What its annotations ask for.
+    pub policy: Policy,
+    /// What its pod spec uses; empty if not opted in.
+    pub usages: BTreeMap<SourceName, Usage>,
+    /// The stamp on its pod template, whatever it says.
+    pub stamp: Option<Box<str>>,
+    /// Its memory, if there is one that can be read.
+    pub observed: Option<Observed>,
+    /// What is wrong with its annotations.
+    pub warnings: Vec<Warning>,
+}
+
+impl Workload {
+    /// Reads an object; nothing if it has no name or namespace, which cannot be.
+    pub fn parse(kind: &'static WorkloadKind, object: &DynamicObject) -> Option<Self> {
+        let metadata = &object.metadata;
+        Some(Self {
+            id: id(kind, metadata)?,
+            uid: metadata.uid.clone().unwrap_or_default().into(),
+            resource_version: metadata.resource_version.clone().unwrap_or_default().into(),
+            facts: Facts::parse(kind, metadata, &object.data),
+            last_writer: last_writer(metadata.managed_fields.as_deref().unwrap_or_default()),
+        })
+    }
+
+    /// Whether `other` is an older state of the same object. Resource versions can be compared as
+    /// numbers since Kubernetes 1.35 (KEP-5504), and could be in practice before.
+    pub fn is_newer_than(&self, other: &Workload) -> bool {
+        let number = |workload: &Workload| workload.resource_version.parse::<u64>().ok();
+        self.uid == other.uid
+            && matches!((number(self), number(other)), (Some(ours), Some(theirs)) if ours > theirs)
+    }
+}
+
+/// The name of an object; nothing if it has none.
+pub fn id(kind: &'static WorkloadKind, metadata: &ObjectMeta) -> Option<WorkloadId> {
+    Some(WorkloadId {
+        kind,
+        namespace: metadata.namespace.as_deref()?.into(),
+        name: metadata.name.as_deref()?.into(),
+    })
+}
+
+impl Facts {
+    fn parse(kind: &WorkloadKind, metadata: &ObjectMeta, object: &Value) -> Self {
+        let none = BTreeMap::new();
+        let annotations = metadata.annotations.as_ref().unwrap_or(&none);
+        let template = template(kind, object);
+        let (policy, mut warnings) = Policy::parse(annotations, template.annotations());
+        let opted_in = policy.opted_in();
+        let observed = annotations
+            .get(OBSERVED)
+            .filter(|_| opted_in)
+            .and_then(|text| {
+                Observed::parse(text)
+                    .map_err(|error| {
+                        warnings.push(Warning::ObservedUnreadable {
+                            error: error.to_string(),
+                        })
+                    })
+                    .ok()
+            });
+        let stamp: Option<Box<str>> = template
+            .annotations()
+            .get(STAMP)
+            .map(|text| text.as_str().into());
+        if let Some(value) = stamp
+            .as_deref()
+            .filter(|text| opted_in && text.parse::<Stamp>().is_err())
+        {
+            warnings.push(Warning::StampUnreadable {
+                value: value.to_owned(),
+            });
+        }
+        Self {
+            generation: metadata.generation.unwrap_or_default(),
+            usages: if opted_in {
+                template.usages()
+            } else {
+                BTreeMap::new()
+            },
+            policy,
+            stamp,
+            observed,
+            warnings,
+        }
+    }
+}
+
+/// The pod template. One that is missing or malformed uses nothing: the API server lets neither pass
+/// for the built-in kinds.
+fn template(kind: &WorkloadKind, object: &Value) -> PodTemplate {
+    kind.template
+        .iter()
+        .try_fold(object, |value, field| value.get(field))
+        .and_then(|template| PodTemplate::deserialize(template).ok())
+        .unwrap_or_default()
+}
+
+fn last_writer(fields: &[ManagedFieldsEntry]) -> Option<Box<str>> {
+    fields
+        .iter()
+        .filter(|entry| entry.subresource.as_deref().is_none_or(str::is_empty))
+        .filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER))
+        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
+        .and_then(|entry| entry.manager.as_deref().map(Box::from))
+}
+
+/// Reads one workload.
+///
+/// # Errors
+/// When it is not there or cannot be read.
+pub async fn get(client: &Client, id: &WorkloadId) -> Result<Workload, Error> {
+    let request = Request::object("get", id.kind.resource(), &id.namespace, &id.name);
+    let object = request.send(api(client, id).get(&id.name)).await?;
+    parsed(id, &object, request)
+}
+
+/// Writes our annotations to the workload as it is at `resource_version`.
+///
+/// # Errors
+/// [`Error::Conflict`] when the workload has changed since, and whatever else the API server answers.
+pub async fn annotate(
+    client: &Client,
+    id: &WorkloadId,
+    resource_version: &str,
+    write: &Annotations,
+) -> Result<Workload, Error> {
+    let request = Request::object("patch", id.kind.resource(), &id.namespace, &id.name);
+    let patch = merge_patch(id.kind.template, resource_version, write);
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let api = api(client, id);
+    let object = request
+        .send(api.patch(&id.name, &params, &Patch::Merge(patch)))
+        .await?;
+    parsed(id, &object, request)
+}
+
+fn api(client: &Client, id: &WorkloadId) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), &id.namespace, &id.kind.api_resource())
+}
+
+fn parsed(id: &WorkloadId, object: &DynamicObject, request: Request) -> Result<Workload, Error> {
+    let what = "it has no name".to_owned();
+    Workload::parse(id.kind, object).ok_or(Error::Unreadable { request, what })
+}

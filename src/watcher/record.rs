@@ -1,0 +1,227 @@
+//! What the watcher remembers of a workload between two looks. Losing it costs time, never a change.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::sources::Seq;
+use crate::{
+    cluster::{source::Version, workload::Workload},
+    stamp::{
+        decide::Reason,
+        observed::{Entries, Observed},
+        source::SourceName,
+        warning::Warning,
+    },
+};
+
+/// A settle window is never stretched beyond this many times its length.
+const MAX_SETTLES: u32 = 10;
+/// The longest pause between two tries.
+const MAX_PAUSE: Duration = Duration::from_secs(300);
+/// The first pause after a failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The first pause between two repairs of the same workload.
+const FIRST_TRUCE: Duration = Duration::from_secs(2);
+/// From this many repairs in a row on, it is a fight.
+const FIGHT: u32 = 3;
+
+/// One workload.
+pub struct Record {
+    /// As it was received.
+    pub workload: Workload,
+    /// When its facts were received.
+    pub received: Seq,
+    /// Since when something may have made it stale.
+    pub unsettled: Option<Unsettled>,
+    /// No look before this time.
+    pub not_before: Option<Instant>,
+    /// What was already said about it.
+    pub said: Vec<Warning>,
+    /// What its folded `observed` was made from.
+    pub unfolded: Option<Entries>,
+    failures: u32,
+    refusals: u32,
+    retry_refused: Option<Instant>,
+    repairs: Repairs,
+    absences: BTreeMap<SourceName, Seq>,
+    arrivals: BTreeMap<SourceName, Version>,
+}
+
+/// When something happened to a workload or its sources.
+#[derive(Clone, Copy, Debug)]
+pub struct Unsettled {
+    /// The first event.
+    pub first: Instant,
+    /// The last event.
+    pub last: Instant,
+}
+
+#[derive(Default)]
+struct Repairs {
+    count: u32,
+    reported: u32,
+    last: Option<Instant>,
+}
+
+impl Record {
+    /// A workload that was just received.
+    pub fn new(workload: Workload, received: Seq) -> Self {
+        Self {
+            workload,
+            received,
+            unsettled: None,
+            not_before: None,
+            said: Vec::new(),
+            unfolded: None,
+            failures: 0,
+            refusals: 0,
+            retry_refused: None,
+            repairs: Repairs::default(),
+            absences: BTreeMap::new(),
+            arrivals: BTreeMap::new(),
+        }
+    }
+
+    /// Something happened to the workload or one of its sources.
+    pub fn touch(&mut self, now: Instant) {
+        let first = self.unsettled.map_or(now, |unsettled| unsettled.first);
+        self.unsettled = Some(Unsettled { first, last: now });
+    }
+
+    /// When a restamp may be written: after a quiet time of `settle`, and not for ever later.
+    pub fn settled_at(&self, settle: Duration) -> Option<Instant> {
+        let unsettled = self.unsettled?;
+        Some((unsettled.last + settle).min(unsettled.first + settle * MAX_SETTLES))
+    }
+
+    /// Something failed: how long to wait before the next try.
+    pub fn failed(&mut self, now: Instant) -> Duration {
+        self.failures += 1;
+        let pause = doubled(FIRST_PAUSE, self.failures - 1);
+        self.not_before = Some(now + pause);
+        pause
+    }
+
+    /// Whether the sources that could not be read are to be tried again: less
+    /// and less often. A right may be granted at any time, and an API server that has just started
+    /// refuses what it will allow a second later.
+    pub fn retries_refused(&mut self, now: Instant) -> bool {
+        self.retry_refused.take_if(|at| *at <= now).is_some()
+    }
+
+    /// Some sources could not be read: when to try again. With none, the next time starts over.
+    pub fn refused(&mut self, any: bool, now: Instant) -> Option<Instant> {
+        if !any {
+            self.refusals = 0;
+            self.retry_refused = None;
+        } else if self.retry_refused.is_none() {
+            self.retry_refused = Some(now + doubled(FIRST_PAUSE, self.refusals));
+            self.refusals += 1;
+        }
+        self.retry_refused
+    }
+
+    /// A write succeeded.
+    pub fn written(&mut self, reason: Reason, now: Instant) {
+        self.failures = 0;
+        if !is_repair(reason) {
+            return;
+        }
+        self.repairs.count += 1;
+        self.repairs.last = Some(now);
+    }
+
+    /// When the next repair may be made: later and later while somebody keeps undoing them.
+    pub fn truce_until(&mut self, reason: Reason, now: Instant) -> Option<Instant> {
+        if !is_repair(reason) {
+            return None;
+        }
+        let last = self.repairs.last?;
+        let truce = doubled(FIRST_TRUCE, self.repairs.count - 1);
+        if now >= last + truce * 4 {
+            self.repairs = Repairs::default();
+            return None;
+        }
+        (now < last + truce).then_some(last + truce)
+    }
+
+    /// Whether somebody keeps undoing what we write, and that was not reported since the last repair.
+    pub fn report_fight(&mut self) -> bool {
+        let report = self.repairs.count >= FIGHT && self.repairs.reported < self.repairs.count;
+        self.repairs.reported = self.repairs.count;
+        report
+    }
+
+    /// The sources that are recorded as absent now and were not in `before`.
+    pub fn newly_absent(&self, before: Option<&Observed>) -> Vec<SourceName> {
+        let absent = |observed: Option<&Observed>| -> BTreeSet<SourceName> {
+            let entries = observed.and_then(Observed::entries);
+            let absent = entries
+                .into_iter()
+                .flatten()
+                .filter(|(_, entry)| entry.digest.is_none());
+            absent.map(|(source, _)| source.clone()).collect()
+        };
+        let now = absent(self.workload.facts.observed.as_ref());
+        now.difference(&absent(before)).cloned().collect()
+    }
+
+    /// The source was absent when that was recorded, and has been watched since, from `session` on.
+    pub fn watch_absence(&mut self, source: SourceName, session: Seq) {
+        self.absences.insert(source, session);
+    }
+
+    /// The source appeared at `version`, as its first event since its absence was recorded.
+    pub fn note_arrival(&mut self, source: SourceName, version: Version) {
+        self.arrivals.insert(source, version);
+    }
+
+    /// A source of this workload changed: takes note of an arrival, and forgets one that is past.
+    pub fn source_changed(
+        &mut self,
+        source: &SourceName,
+        appeared: Option<&Version>,
+        session: Option<Seq>,
+    ) {
+        self.arrivals.remove(source);
+        let watched = self.absences.remove(source);
+        if let (Some(version), true) = (appeared, watched.is_some() && watched == session) {
+            self.arrivals.insert(source.clone(), version.clone());
+        }
+    }
+
+    /// The sources that arrived at the version that was read.
+    pub fn arrived<'a>(
+        &self,
+        read: impl Fn(&SourceName) -> Option<&'a Version>,
+    ) -> BTreeSet<SourceName> {
+        let shown = |(source, version): &(&SourceName, &Version)| read(source) == Some(*version);
+        self.arrivals
+            .iter()
+            .filter(shown)
+            .map(|(source, _)| source.clone())
+            .collect()
+    }
+}
+
+/// Writes that answer somebody else's write rather than a change of content.
+fn is_repair(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::TemplateMoved
+            | Reason::StampDiffers
+            | Reason::AdoptedUnverified
+            | Reason::StampVerified
+    )
+}
+
+fn doubled(first: Duration, times: u32) -> Duration {
+    first.saturating_mul(1 << times.min(16)).min(MAX_PAUSE)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,279 @@
+//! What is known of sources: a row for each that exists, and digests of those that were read.
+//!
+//! Watches lag. A read is trusted while nothing newer than it has been seen: it shows the very version
+//! of the row, or it began after the row was received (reads are quorum reads).
+
+use std::collections::BTreeMap;
+
+use kube::runtime::watcher::Event;
+
+use crate::{
+    cluster::source::{Content, Row, Version},
+    stamp::{
+        decide::Live,
+        digest::SourceDigests,
+        policy::Marks,
+        references::Catalog,
+        source::{SourceId, SourceKind, SourceName},
+    },
+};
+
+/// Counts what happens, to tell what came before what.
+pub type Seq = u64;
+
+/// What an event did to a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which source.
+    pub id: SourceId,
+    /// Its version, if it has just appeared after it had not existed, seen without a gap.
+    pub appeared: Option<Version>,
+}
+
+/// The table of sources.
+#[derive(Default)]
+pub struct Sources {
+    rows: BTreeMap<SourceId, SeenRow>,
+    listing: BTreeMap<SourceKind, BTreeMap<SourceId, Row>>,
+    sessions: BTreeMap<SourceKind, Seq>,
+    reads: BTreeMap<SourceId, Read>,
+    /// Reads under way, with the events of the source since they began.
+    reading: BTreeMap<SourceId, u32>,
+}
+
+struct SeenRow {
+    version: Version,
+    marks: Marks,
+    seen: Seq,
+}
+
+struct Read {
+    began: Seq,
+    found: Found,
+    /// Events of the source since the read began.
+    events_since: u32,
+}
+
+enum Found {
+    Absent,
+    Present {
+        version: Version,
+        digests: SourceDigests,
+    },
+    Unreadable,
+}
+
+impl Sources {
+    /// Takes in a watch event, and says which sources it changed.
+    pub fn apply(&mut self, kind: SourceKind, event: Event<Row>, now: Seq) -> Vec<Change> {
+        match event {
+            Event::Init => {
+                self.listing.insert(kind, BTreeMap::new());
+                Vec::new()
+            }
+            Event::InitApply(row) => {
+                self.listing
+                    .entry(kind)
+                    .or_default()
+                    .insert(row.id.clone(), row);
+                Vec::new()
+            }
+            Event::InitDone => self.replace(kind, now),
+            Event::Apply(row) => self.upsert(row, now).into_iter().collect(),
+            Event::Delete(row) => {
+                self.remove(&row.id);
+                vec![Change {
+                    id: row.id,
+                    appeared: None,
+                }]
+            }
+        }
+    }
+
+    /// Whether every kind has been listed.
+    pub fn are_synced(&self) -> bool {
+        SourceKind::ALL
+            .iter()
+            .all(|kind| self.sessions.contains_key(kind))
+    }
+
+    /// Since when the kind has been watched without a gap; nothing while it is being listed.
+    pub fn session(&self, kind: SourceKind) -> Option<Seq> {
+        self.sessions.get(&kind).copied()
+    }
+
+    /// A read begins; false if one is under way.
+    pub fn begin(&mut self, id: &SourceId) -> bool {
+        let begins = !self.reading.contains_key(id);
+        if begins {
+            self.reading.insert(id.clone(), 0);
+        }
+        begins
+    }
+
+    /// The read that began at `began` ended; `content` is nothing if the source may not be read.
+    pub fn finish(&mut self, id: SourceId, began: Seq, content: Option<Content>) {
+        let events_since = self.reading.remove(&id).unwrap_or_default();
+        let found = match content {
+            None => Found::Unreadable,
+            Some(Content::Absent) => Found::Absent,
+            // Deleted since it was read.
+            Some(Content::Present { .. }) if events_since > 0 && !self.rows.contains_key(&id) => {
+                return;
+            }
+            Some(Content::Present { version, digests }) => Found::Present { version, digests },
+        };
+        self.reads.insert(
+            id,
+            Read {
+                began,
+                found,
+                events_since,
+            },
+        );
+    }
+
+    /// The read ended without an answer.
+    pub fn abandon(&mut self, id: &SourceId) {
+        self.reading.remove(id);
+    }
+
+    /// Forgets what was read of a source.
+    pub fn forget(&mut self, id: &SourceId) {
+        self.reads.remove(id);
+    }
+
+    /// Whether the source could not be read.
+    pub fn is_unreadable(&self, id: &SourceId) -> bool {
+        let read = self.reads.get(id);
+        read.is_some_and(|read| matches!(read.found, Found::Unreadable))
+    }
+
+    /// Forgets everything that was read.
+    pub fn forget_all(&mut self) {
+        self.reads.clear();
+        self.reading.clear();
+    }
+
+    /// What is live; nothing if that has to be read first.
+    pub fn live(&self, id: &SourceId) -> Option<Live<'_>> {
+        let read = self.reads.get(id)?;
+        let trusted = match (self.rows.get(id), &read.found) {
+            (None, _) => true,
+            (Some(row), Found::Present { version, .. }) if row.version == *version => true,
+            (Some(row), _) => read.began > row.seen,
+        };
+        trusted.then_some(match &read.found {
+            Found::Absent => Live::Absent,
+            Found::Present { digests, .. } => Live::Present(digests),
+            Found::Unreadable => Live::Unreadable,
+        })
+    }
+
+    /// Whether the source was read after `seq`.
+    pub fn was_read_after(&self, id: &SourceId, seq: Seq) -> bool {
+        self.reads.get(id).is_some_and(|read| read.began > seq)
+    }
+
+    /// The version that was read.
+    pub fn read_version(&self, id: &SourceId) -> Option<&Version> {
+        match &self.reads.get(id)?.found {
+            Found::Present { version, .. } => Some(version),
+            _ => None,
+        }
+    }
+
+    /// Of a source that was read as absent: how many events there were since, and its version now.
+    pub fn since_absent(&self, id: &SourceId) -> Option<(u32, Option<&Version>)> {
+        let read = self.reads.get(id)?;
+        let version = self.rows.get(id).map(|row| &row.version);
+        matches!(read.found, Found::Absent).then_some((read.events_since, version))
+    }
+
+    /// The sources of one namespace.
+    pub fn within<'a>(&'a self, namespace: &'a str) -> NamespaceSources<'a> {
+        NamespaceSources {
+            sources: self,
+            namespace,
+        }
+    }
+
+    fn upsert(&mut self, row: Row, now: Seq) -> Option<Change> {
+        let before = self.rows.get(&row.id);
+        if before.is_some_and(|seen| seen.version == row.version && seen.marks == row.marks) {
+            return None;
+        }
+        let appeared = before.is_none().then(|| row.version.clone());
+        self.note(&row.id);
+        let seen = SeenRow {
+            version: row.version,
+            marks: row.marks,
+            seen: now,
+        };
+        self.rows.insert(row.id.clone(), seen);
+        Some(Change {
+            id: row.id,
+            appeared,
+        })
+    }
+
+    fn remove(&mut self, id: &SourceId) {
+        self.note(id);
+        self.rows.remove(id);
+        if self
+            .reads
+            .get(id)
+            .is_some_and(|read| !matches!(read.found, Found::Absent))
+        {
+            self.reads.remove(id);
+        }
+    }
+
+    fn note(&mut self, id: &SourceId) {
+        let read = self.reads.get_mut(id).map(|read| &mut read.events_since);
+        for events in read.into_iter().chain(self.reading.get_mut(id)) {
+            *events += 1;
+        }
+    }
+
+    /// A finished list takes the place of what was known; what happened in between is unknown, so
+    /// nothing has "appeared".
+    fn replace(&mut self, kind: SourceKind, now: Seq) -> Vec<Change> {
+        let listed = self.listing.remove(&kind).unwrap_or_default();
+        self.sessions.insert(kind, now);
+        let gone: Vec<_> = self
+            .rows
+            .keys()
+            .filter(|id| id.source.kind == kind && !listed.contains_key(id))
+            .cloned()
+            .collect();
+        gone.iter().for_each(|id| self.remove(id));
+        let changed = listed.into_values().filter_map(|row| self.upsert(row, now));
+        let ids: Vec<_> = changed.map(|change| change.id).collect();
+        let all = gone.into_iter().chain(ids);
+        all.map(|id| Change { id, appeared: None }).collect()
+    }
+}
+
+/// The sources of one namespace, as a catalog for the core.
+pub struct NamespaceSources<'a> {
+    sources: &'a Sources,
+    namespace: &'a str,
+}
+
+impl Catalog for NamespaceSources<'_> {
+    fn marks(&self, source: &SourceName) -> Option<Marks> {
+        let row = self.sources.rows.get(&source.within(self.namespace))?;
+        Some(row.marks)
+    }
+
+    fn names(&self, kind: SourceKind) -> Box<dyn Iterator<Item = &str> + '_> {
+        let first = SourceName::new(kind, "").within(self.namespace);
+        let rows = self.sources.rows.range(first..);
+        Box::new(
+            rows.map(|(id, _)| id)
+                .take_while(move |id| *id.namespace == *self.namespace && id.source.kind == kind)
+                .map(|id| &*id.source.name),
+        )
+    }
+}

@@ -1,0 +1,487 @@
+//! One look at one workload: find its references, read what has to be read, decide, write.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::{
+    engine::Engine,
+    jobs::{Written, log_failure},
+    record::Record,
+    sources::Seq,
+};
+use crate::{
+    cluster::{
+        Error,
+        error::chain,
+        events::EventReason,
+        source::Content,
+        workload::{Workload, WorkloadId},
+    },
+    stamp::{
+        decide::{
+            Case, Comparison, Decision, Live, Reason, compare, decide, live_entries,
+            source_warnings,
+        },
+        digest::Keyring,
+        observed::{Entries, Observed, Recorded},
+        patch::Annotations,
+        references::{References, resolve},
+        source::{SourceId, SourceName},
+        warning::Warning,
+    },
+};
+
+/// What a look concludes.
+enum Next {
+    /// Look again then.
+    Wait(Instant),
+    /// Read these first.
+    Read(Vec<SourceId>),
+    /// Carry out the decision.
+    Act(Decision, Vec<Warning>),
+}
+
+impl Engine {
+    /// Looks at a workload.
+    pub(super) fn step(&mut self, id: &WorkloadId, now: Instant) {
+        let (Some(keyring), false) = (self.keyring.clone(), self.writing.contains(id)) else {
+            return;
+        };
+        let Some(record) = self.records.get_mut(id) else {
+            return;
+        };
+        if let Some(at) = record.not_before.filter(|at| *at > now) {
+            self.queue.schedule(id, at);
+            return;
+        }
+        record.not_before = None;
+        if !record.workload.facts.policy.opted_in() {
+            record.unsettled = None;
+            let warnings = record.workload.facts.warnings.clone();
+            self.say(id, warnings);
+            self.count(Reason::NotOptedIn);
+            return;
+        }
+        match self.next(id, &keyring, now) {
+            None => {}
+            Some(Next::Wait(at)) => self.queue.schedule(id, at),
+            Some(Next::Read(sources)) => self.read(id, sources, &keyring),
+            Some(Next::Act(decision, warnings)) => {
+                self.say(id, warnings);
+                self.act(id, decision, &keyring, now);
+            }
+        }
+    }
+
+    fn next(&mut self, id: &WorkloadId, keyring: &Arc<Keyring>, now: Instant) -> Option<Next> {
+        let record = self.records.get_mut(id)?;
+        let mut observed = record.workload.facts.observed.clone();
+        if let (Some(observed), Some(entries)) = (&mut observed, &record.unfolded)
+            && let Some(key) = keyring.find(&observed.key)
+        {
+            observed.unfold(key, entries);
+        }
+        let retries_refused = record.retries_refused(now);
+        let look = Look::new(record, observed.as_ref(), &self.sources);
+        let refused = look.unreadable();
+        if retries_refused && !refused.is_empty() {
+            return Some(Next::Read(refused));
+        }
+        let settle = record
+            .workload
+            .facts
+            .policy
+            .settle()
+            .unwrap_or(self.settings.settle);
+        let settling = record.settled_at(settle).filter(|at| *at > now);
+        let unknown = look.unknown();
+        if !unknown.is_empty() {
+            return Some(match settling.filter(|_| look.can_only_be_stale()) {
+                Some(at) => Next::Wait(at),
+                None => Next::Read(unknown),
+            });
+        }
+        let arrived = record.arrived(|source| self.sources.read_version(&look.id(source)));
+        let live = |source: &SourceName| look.live(source);
+        let case = Case {
+            namespace: &id.namespace,
+            stamp: record.workload.facts.stamp.as_deref(),
+            observed: observed.as_ref(),
+            references: &look.references,
+            live: &live,
+            arrived: &arrived,
+            keyring,
+        };
+        let decision = decide(&case);
+        if let (Decision::Restamp { .. }, Some(at)) = (&decision, settling) {
+            return Some(Next::Wait(at));
+        }
+        if !matches!(decision, Decision::Leave(_)) {
+            let outdated = look.read_before(record.received, &case);
+            if !outdated.is_empty() {
+                return Some(Next::Read(outdated));
+            }
+        }
+        let mut warnings = record.workload.facts.warnings.clone();
+        warnings.extend(source_warnings(&case));
+        let folded = matches!(
+            observed.as_ref().map(|o| &o.recorded),
+            Some(Recorded::Folded(_))
+        );
+        let unfolded = folded.then(|| live_entries(&case, &keyring.current));
+        let record = self.records.get_mut(id)?;
+        if unfolded.is_some() && decision == Decision::Leave(Reason::Current) {
+            record.unfolded = unfolded;
+        }
+        if let Some(at) = record.refused(!refused.is_empty(), now) {
+            self.queue.schedule(id, at);
+        }
+        Some(Next::Act(decision, warnings))
+    }
+
+    fn read(&mut self, id: &WorkloadId, sources: Vec<SourceId>, keyring: &Arc<Keyring>) {
+        for source in sources {
+            self.waiting
+                .entry(source.clone())
+                .or_default()
+                .insert(id.clone());
+            if self.sources.begin(&source) {
+                let began = self.tick();
+                self.jobs.read(source, began, keyring.clone());
+            }
+        }
+    }
+
+    fn act(&mut self, id: &WorkloadId, decision: Decision, keyring: &Keyring, now: Instant) {
+        let reason = decision.reason();
+        let (observed, stamp, changed) = match decision {
+            Decision::Leave(reason) => {
+                self.count(reason);
+                debug!(workload = %id, reason = %reason, "nothing to do");
+                if let Some(record) = self.records.get_mut(id) {
+                    record.unsettled = None;
+                }
+                return;
+            }
+            Decision::Record { observed, .. } => (observed, None, Vec::new()),
+            Decision::Restamp {
+                observed,
+                stamp,
+                changed,
+                ..
+            } => (observed, Some(stamp), changed),
+        };
+        let Some(record) = self.records.get_mut(id) else {
+            return;
+        };
+        if let Some(at) = record.truce_until(reason, now) {
+            self.fight(id);
+            self.queue.schedule(id, at);
+            return;
+        }
+        self.count(reason);
+        let Some(key) = keyring.find(&observed.key) else {
+            return;
+        };
+        let annotation = observed.to_annotation(key);
+        if let Some(record) = self.records.get_mut(id) {
+            record.unfolded = annotation.folded.then(|| entries_of(observed));
+            let write = Annotations {
+                stamp: stamp.map(|stamp| stamp.to_string()),
+                observed: annotation.text,
+            };
+            let written = Written {
+                id: id.clone(),
+                reason,
+                changed,
+                restamp: write.stamp.is_some(),
+            };
+            self.writing.insert(id.clone());
+            let version = record.workload.resource_version.clone();
+            self.jobs.write(written, version, write);
+        }
+    }
+
+    /// Says that somebody keeps undoing what we write: once for each repair.
+    fn fight(&mut self, id: &WorkloadId) {
+        let Some(record) = self.records.get_mut(id) else {
+            return;
+        };
+        if !record.report_fight() {
+            return;
+        }
+        self.metrics.fights.inc();
+        let writer = record
+            .workload
+            .last_writer
+            .as_deref()
+            .unwrap_or("unknown")
+            .to_owned();
+        warn!(workload = %id, writer, "something keeps undoing what Restamp writes; trying again later");
+        let message = format!(
+            "Something keeps removing or changing Restamp's annotations (the field manager {writer:?} wrote the \
+             workload last); Restamp repairs them less and less often. Let it keep annotations that it does not \
+             know, or opt the workload out."
+        );
+        self.publish(id, EventReason::Fighting, message);
+    }
+
+    fn publish(&mut self, id: &WorkloadId, reason: EventReason, message: String) {
+        if let Some(record) = self.records.get(id) {
+            let now = (self.settings.ambient.now)();
+            self.jobs
+                .event(record.workload.clone(), reason, message, now);
+        }
+    }
+
+    /// Tells people what is wrong, once.
+    fn say(&mut self, id: &WorkloadId, warnings: Vec<Warning>) {
+        let Some(record) = self.records.get_mut(id) else {
+            return;
+        };
+        if record.said == warnings {
+            return;
+        }
+        let said = std::mem::replace(&mut record.said, warnings.clone());
+        for warning in warnings.iter().filter(|warning| !said.contains(warning)) {
+            warn!(workload = %id, reason = warning.reason(), "{warning}");
+            if warning.is_of_annotations() {
+                self.publish(id, EventReason::InvalidAnnotation, warning.to_string());
+            }
+        }
+    }
+
+    fn count(&self, reason: Reason) {
+        self.metrics
+            .decisions
+            .with_label_values(&[reason.as_str()])
+            .inc();
+    }
+
+    pub(super) fn read_done(&mut self, id: SourceId, began: Seq, result: Result<Content, Error>) {
+        let label = result.as_ref().map_or_else(Error::reason, |_| "ok");
+        self.metrics.reads.with_label_values(&[label]).inc();
+        let waiting = self.waiting.remove(&id).unwrap_or_default();
+        let now = Instant::now();
+        match result {
+            Ok(content) => self.sources.finish(id, began, Some(content)),
+            Err(error @ Error::Forbidden { .. }) => {
+                log_failure("a source is left out of the comparison", &error);
+                self.sources.finish(id, began, None);
+            }
+            Err(error) => {
+                log_failure("cannot read a source; trying again", &error);
+                self.sources.abandon(&id);
+                for workload in &waiting {
+                    if let Some(record) = self.records.get_mut(workload) {
+                        record.failed(now);
+                    }
+                }
+            }
+        }
+        for id in waiting {
+            self.queue.schedule(&id, now);
+        }
+    }
+
+    pub(super) fn write_done(&mut self, written: &Written, result: Result<Workload, Error>) {
+        let (id, now) = (&written.id, Instant::now());
+        let what = if written.restamp { "restamp" } else { "record" };
+        let label = result.as_ref().map_or_else(Error::reason, |_| "ok");
+        self.metrics.writes.with_label_values(&[what, label]).inc();
+        match result {
+            Ok(workload) => self.write_succeeded(written, workload, now),
+            Err(Error::Conflict { .. }) => {
+                debug!(workload = %id, "it changed meanwhile; deciding again");
+                self.jobs.refresh(id.clone());
+                return;
+            }
+            Err(Error::NotFound { .. }) => debug!(workload = %id, "it was deleted meanwhile"),
+            Err(error) => {
+                if let Some(record) = self.records.get_mut(id) {
+                    let pause = record.failed(now);
+                    warn!(workload = %id, error = chain(&error), ?pause, "cannot write; trying again");
+                }
+            }
+        }
+        self.writing.remove(id);
+        self.queue.schedule(id, now);
+    }
+
+    fn write_succeeded(&mut self, written: &Written, workload: Workload, now: Instant) {
+        let Written {
+            id,
+            reason,
+            changed,
+            restamp,
+        } = written;
+        let names: Vec<_> = changed.iter().map(ToString::to_string).collect();
+        let sources = names.join(", ");
+        if *restamp {
+            info!(workload = %id, reason = %reason, sources, "restamped");
+        } else {
+            info!(workload = %id, reason = %reason, "recorded");
+        }
+        if let Some(record) = self.records.get_mut(id) {
+            record.written(*reason, now);
+            let unsettled = record.unsettled.take();
+            if let (true, Some(unsettled)) = (*restamp, unsettled) {
+                let kind = id.kind.kind;
+                let took = now.duration_since(unsettled.first).as_secs_f64();
+                self.metrics
+                    .restamp_seconds
+                    .with_label_values(&[kind])
+                    .observe(took);
+            }
+        }
+        self.received(workload);
+        if *restamp {
+            self.publish(id, EventReason::Reloaded, reloaded(id, *reason, changed));
+        }
+    }
+
+    pub(super) fn refresh_done(&mut self, id: &WorkloadId, result: Result<Workload, Error>) {
+        self.writing.remove(id);
+        let now = Instant::now();
+        match result {
+            Ok(workload) => self.received(workload),
+            Err(Error::NotFound { .. }) => {}
+            Err(error) => {
+                log_failure("cannot read a workload; trying again", &error);
+                if let Some(record) = self.records.get_mut(id) {
+                    record.failed(now);
+                }
+            }
+        }
+        self.queue.schedule(id, now);
+    }
+
+    pub(super) fn event_done(&mut self, id: &WorkloadId, result: Result<(), Error>) {
+        let label = result.as_ref().map_or_else(Error::reason, |()| "ok");
+        self.metrics.events.with_label_values(&[label]).inc();
+        match result {
+            Ok(()) | Err(Error::NotFound { .. }) => {}
+            Err(error) => warn!(workload = %id, error = chain(&error), "cannot publish an Event"),
+        }
+    }
+}
+
+/// A workload beside what is known of its sources.
+struct Look<'a> {
+    namespace: &'a str,
+    references: References,
+    recorded: Option<&'a Entries>,
+    evident: bool,
+    sources: &'a super::sources::Sources,
+}
+
+impl<'a> Look<'a> {
+    fn new(
+        record: &'a Record,
+        observed: Option<&'a Observed>,
+        sources: &'a super::sources::Sources,
+    ) -> Self {
+        let facts = &record.workload.facts;
+        let namespace = &*record.workload.id.namespace;
+        let recorded = observed.and_then(Observed::entries);
+        let evident = observed.is_some_and(|o| {
+            *o.namespace == *namespace && o.stamp.as_deref() == facts.stamp.as_deref()
+        });
+        Self {
+            references: resolve(
+                &facts.policy,
+                &facts.usages,
+                &sources.within(namespace),
+                recorded,
+            ),
+            namespace,
+            recorded,
+            evident,
+            sources,
+        }
+    }
+
+    fn id(&self, source: &SourceName) -> SourceId {
+        source.within(self.namespace)
+    }
+
+    fn live(&self, source: &SourceName) -> Live<'a> {
+        self.sources
+            .live(&self.id(source))
+            .unwrap_or(Live::Unreadable)
+    }
+
+    /// The sources that have to be read before anything can be decided.
+    fn unknown(&self) -> Vec<SourceId> {
+        let ids = self.references.keys().map(|source| self.id(source));
+        ids.filter(|id| self.sources.live(id).is_none()).collect()
+    }
+
+    /// The sources that could not be read.
+    fn unreadable(&self) -> Vec<SourceId> {
+        let ids = self.references.keys().map(|source| self.id(source));
+        ids.filter(|id| self.sources.is_unreadable(id)).collect()
+    }
+
+    /// Whether reading could show nothing but changed content: then there is no hurry, and the settle
+    /// window may save the read.
+    fn can_only_be_stale(&self) -> bool {
+        let Some(recorded) = self.recorded.filter(|_| self.evident) else {
+            return false;
+        };
+        self.references.iter().all(|(source, reference)| {
+            let entry = recorded.get(source);
+            entry.is_some_and(|entry| entry.digest.is_some() && entry.keys == reference.usage.keys)
+        })
+    }
+
+    /// The sources that a write would rest on, and that were read before the workload was received. A
+    /// watch of sources that lags behind the one of workloads would undo a newer stamp otherwise.
+    fn read_before(&self, received: Seq, case: &Case<'_>) -> Vec<SourceId> {
+        let differs =
+            |comparison: &Comparison| !matches!(comparison, Comparison::Same | Comparison::Unknown);
+        let rests_on: BTreeSet<&SourceName> = match compare(case) {
+            Some(compared) => compared
+                .into_iter()
+                .filter(|(_, c)| differs(c))
+                .map(|(source, _)| source)
+                .collect(),
+            None => self.references.keys().collect(),
+        };
+        let ids = rests_on.into_iter().map(|source| self.id(source));
+        ids.filter(|id| !self.sources.was_read_after(id, received))
+            .collect()
+    }
+}
+
+fn entries_of(observed: Observed) -> Entries {
+    match observed.recorded {
+        Recorded::Entries(entries) => entries,
+        Recorded::Folded(_) => Entries::new(),
+    }
+}
+
+/// Reloader's message where there is a changed source to name, so that whoever parses it still can.
+fn reloaded(id: &WorkloadId, reason: Reason, changed: &[SourceName]) -> String {
+    let (name, kind, namespace) = (&id.name, id.kind.kind, &id.namespace);
+    match changed {
+        [] => format!(
+            "Updated '{name}' of type '{kind}' in namespace '{namespace}': {}",
+            reason.sentence()
+        ),
+        [first, rest @ ..] => {
+            let more = match rest.len() {
+                0 => String::new(),
+                more => format!(" (and {more} more)"),
+            };
+            format!(
+                "Changes detected in '{}' of type '{}' in namespace '{namespace}', Updated '{name}' of type \
+                 '{kind}' in namespace '{namespace}'{more}",
+                first.name,
+                first.kind.type_string(),
+            )
+        }
+    }
+}

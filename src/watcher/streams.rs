@@ -1,0 +1,176 @@
+//! Watches: of workloads, as compact records; of sources, as rows.
+
+use std::fmt::Debug;
+
+use futures::StreamExt;
+use kube::{
+    Api, Client, Resource,
+    api::{ApiResource, DynamicObject},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::Sender;
+use tracing::{debug, warn};
+
+use crate::{
+    cluster::{
+        error::{Error, Request, chain},
+        source::{self, Row, SourceMetadata},
+        workload::{Workload, WorkloadKind},
+    },
+    runtime::{admin::Readiness, metrics::Metrics},
+    stamp::source::SourceKind,
+};
+
+/// Objects of one page of a list. A page is in memory as a whole.
+const PAGE: u32 = 100;
+
+/// What the watches tell.
+pub enum Input {
+    /// Of a kind of workload.
+    Workload(&'static WorkloadKind, Event<Workload>),
+    /// Of a kind of source.
+    Source(SourceKind, Event<Row>),
+}
+
+/// What a watch needs beside its kind.
+#[derive(Clone)]
+pub struct Streams {
+    /// The way to the API server.
+    pub client: Client,
+    /// Where events go.
+    pub inputs: Sender<Input>,
+    /// Where faults are counted.
+    pub metrics: Metrics,
+    /// Told when a list is complete.
+    pub readiness: Readiness,
+}
+
+impl Streams {
+    /// Watches a kind of workload for ever.
+    pub async fn workloads(self, kind: &'static WorkloadKind) {
+        let parse = move |object: DynamicObject| Workload::parse(kind, &object);
+        let input = move |event| Input::Workload(kind, event);
+        self.watch(&kind.api_resource(), kind.resource(), parse, input)
+            .await;
+    }
+
+    /// Watches a kind of source for ever, metadata only.
+    pub async fn sources(self, kind: SourceKind) {
+        let parse = move |object: SourceMetadata| object.into_row(kind);
+        let input = move |event| Input::Source(kind, event);
+        self.watch(
+            &source::api_resource(kind),
+            kind.plural().to_owned(),
+            parse,
+            input,
+        )
+        .await;
+    }
+
+    async fn watch<K, T>(
+        &self,
+        resource: &ApiResource,
+        name: String,
+        parse: impl Fn(K) -> Option<T>,
+        input: impl Fn(Event<T>) -> Input,
+    ) where
+        K: Resource<DynamicType = ApiResource> + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
+        self.readiness.waits_for(&name, "not listed yet");
+        let config = watcher::Config::default().page_size(PAGE);
+        loop {
+            let api: Api<K> = Api::all_with(self.client.clone(), resource);
+            let mut events = watcher(api, config.clone()).default_backoff().boxed();
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(event) => {
+                        if matches!(event, Event::InitDone) {
+                            self.readiness.has(&name);
+                        }
+                        let Some(event) = map(event, &parse) else {
+                            continue;
+                        };
+                        if self.inputs.send(input(event)).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) => {
+                        let starts_over = must_start_over(&error);
+                        self.report(&name, error);
+                        if starts_over {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn report(&self, name: &str, error: watcher::Error) {
+        self.metrics.watch_errors.with_label_values(&[name]).inc();
+        let (verb, cause) = match error {
+            watcher::Error::InitialListFailed(cause) => ("list", cause),
+            watcher::Error::WatchStartFailed(cause) | watcher::Error::WatchFailed(cause) => {
+                ("watch", cause)
+            }
+            watcher::Error::WatchError(status) => ("watch", kube::Error::Api(status)),
+            watcher::Error::NoResourceVersion => {
+                warn!(
+                    resource = name,
+                    "the API server sent an object without a resourceVersion"
+                );
+                return;
+            }
+        };
+        // An API server that goes away ends its watches; they are resumed where they ended.
+        let broken_off = matches!(
+            cause,
+            kube::Error::HyperError(_) | kube::Error::ReadEvents(_)
+        );
+        let request = Request {
+            verb,
+            resource: name.to_owned(),
+            namespace: None,
+            name: None,
+        };
+        let error = request.failed(cause);
+        if broken_off || matches!(error, Error::Refused { code: 410, .. }) {
+            debug!(error = chain(&error), "a watch ended; resuming");
+            return;
+        }
+        warn!(
+            error = chain(&error),
+            "cannot follow a resource; trying again"
+        );
+        if self.is_unlisted(name) {
+            self.readiness.waits_for(name, chain(&error));
+        }
+    }
+
+    fn is_unlisted(&self, name: &str) -> bool {
+        self.readiness
+            .missing()
+            .iter()
+            .any(|line| line.starts_with(&format!("{name}:")))
+    }
+}
+
+/// The library re-lists by itself when a running watch has expired, but tries for ever to start one
+/// from a version that has.
+fn must_start_over(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
+}
+
+fn map<K, T>(event: Event<K>, parse: impl Fn(K) -> Option<T>) -> Option<Event<T>> {
+    Some(match event {
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+        Event::InitApply(object) => Event::InitApply(parse(object)?),
+        Event::Apply(object) => Event::Apply(parse(object)?),
+        Event::Delete(object) => Event::Delete(parse(object)?),
+    })
+}
