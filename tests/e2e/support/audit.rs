@@ -1,0 +1,87 @@
+//! Counting requests by the API server's own audit log.
+
+use std::{fs, path::Path};
+
+use serde::Deserialize;
+
+/// One request, as the API server saw it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    /// `get`, `patch`, ...
+    pub verb: String,
+    user: User,
+    object_ref: Option<Object>,
+    stage: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct User {
+    username: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Object {
+    resource: String,
+    namespace: String,
+    name: String,
+}
+
+impl Request {
+    /// What was asked, such as `patch deployments web`; an Event has a name of its own each time.
+    pub fn to_line(&self) -> String {
+        let object = self.object_ref.clone().unwrap_or_default();
+        let name = if object.resource == "events" {
+            ""
+        } else {
+            &object.name
+        };
+        format!("{} {} {name}", self.verb, object.resource)
+            .trim_end()
+            .to_owned()
+    }
+
+    fn is_of_leases(&self) -> bool {
+        self.object_ref
+            .as_ref()
+            .is_some_and(|object| object.resource == "leases")
+    }
+
+    fn is_in(&self, namespace: &str) -> bool {
+        self.object_ref
+            .as_ref()
+            .is_none_or(|object| object.namespace == namespace || object.namespace.is_empty())
+    }
+}
+
+/// A place in the log.
+pub struct Mark(usize);
+
+/// The end of the log as it is now.
+pub fn mark(log: &Path) -> Mark {
+    Mark(
+        fs::metadata(log)
+            .map(|file| file.len())
+            .unwrap_or_default()
+            .try_into()
+            .expect("a small file"),
+    )
+}
+
+/// What a user asked since `mark`, about a namespace or the whole cluster; Lease and watch requests
+/// left out.
+pub fn requests_since(log: &Path, mark: &Mark, user: &str, namespace: &str) -> Vec<Request> {
+    let bytes = fs::read(log).expect("the audit log");
+    let lines = bytes
+        .get(mark.0..)
+        .unwrap_or_default()
+        .split(|byte| *byte == b'\n');
+    lines
+        .filter_map(|line| serde_json::from_slice::<Request>(line).ok())
+        .filter(|request| request.stage == "ResponseComplete" && request.user.username == user)
+        .filter(|request| {
+            request.verb != "watch" && !request.is_of_leases() && request.is_in(namespace)
+        })
+        .collect()
+}

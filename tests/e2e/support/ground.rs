@@ -1,0 +1,344 @@
+//! A cluster with Restamp's manifests in it, and watchers as processes under their real rights.
+
+use std::{
+    env, fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use restamp_test_cluster::{
+    SupervisedCluster,
+    install::{self, Process},
+};
+use tempfile::TempDir;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+
+use super::wait::until;
+
+/// The namespace that Restamp is installed in.
+pub const SYSTEM: &str = "restamp-system";
+/// The settle window of every watcher in the tests.
+pub const SETTLE: &str = "1s";
+/// Control planes of their own that run at once; each takes half a gigabyte.
+const OWN_CLUSTERS: usize = 2;
+
+static OWN: Semaphore = Semaphore::const_new(OWN_CLUSTERS);
+static SHARED: OnceCell<Shared> = OnceCell::const_new();
+
+struct Shared {
+    ground: Ground,
+    watcher: Watcher,
+}
+
+/// A cluster and the way to it.
+#[derive(Clone)]
+pub struct Ground {
+    kubeconfig: PathBuf,
+    kubectl: PathBuf,
+    audit_log: Option<PathBuf>,
+    files: Arc<TempDir>,
+    own: Option<Arc<Own>>,
+}
+
+struct Own {
+    cluster: SupervisedCluster,
+    _permit: SemaphorePermit<'static>,
+}
+
+/// A running watcher.
+pub struct Watcher {
+    process: Process,
+    admin: u16,
+}
+
+impl Ground {
+    /// The cluster that all tests share, with a watcher that nobody stops.
+    pub async fn shared() -> Ground {
+        Self::shared_with_watcher().await.0
+    }
+
+    /// The shared cluster, and its watcher.
+    pub async fn shared_with_watcher() -> (Ground, &'static Watcher) {
+        let shared = SHARED
+            .get_or_init(|| async {
+                let ground = Self::given();
+                ground.install().await;
+                let watcher = ground.watcher("shared").await;
+                watcher.until_ready().await;
+                Shared { ground, watcher }
+            })
+            .await;
+        (shared.ground.clone(), &shared.watcher)
+    }
+
+    fn given() -> Ground {
+        let var = |name: &str| env::var_os(name).map(PathBuf::from);
+        Ground {
+            kubeconfig: var("E2E_KUBECONFIG")
+                .expect("no cluster: run `make e2e`, or set E2E_KUBECONFIG"),
+            kubectl: var("E2E_KUBECTL").unwrap_or_else(|| "kubectl".into()),
+            audit_log: var("E2E_AUDIT_LOG"),
+            files: files(),
+            own: None,
+        }
+    }
+
+    /// A cluster of one's own, without a watcher; nothing where the tests run on somebody's cluster,
+    /// whose parts they must not break.
+    pub async fn own(test: &str) -> Option<Ground> {
+        let Some(program) = env::var_os("E2E_CLUSTER_BIN").map(PathBuf::from) else {
+            eprintln!("skipped: {test} needs a control plane of its own");
+            return None;
+        };
+        let permit = OWN.acquire().await.expect("never closed");
+        let start = move || SupervisedCluster::start(&program).expect("a control plane of its own");
+        let cluster = tokio::task::spawn_blocking(start)
+            .await
+            .expect("starting does not panic");
+        let ground = Ground {
+            kubeconfig: cluster.kubeconfig().to_owned(),
+            kubectl: cluster.kubectl().to_owned(),
+            audit_log: Some(cluster.audit_log().to_owned()),
+            files: files(),
+            own: Some(Arc::new(Own {
+                cluster,
+                _permit: permit,
+            })),
+        };
+        ground.install().await;
+        Some(ground)
+    }
+
+    /// The cluster whose parts this test may stop.
+    pub fn cluster(&self) -> &SupervisedCluster {
+        &self
+            .own
+            .as_ref()
+            .expect("only of a ground of one's own")
+            .cluster
+    }
+
+    /// Applies the release manifests.
+    async fn install(&self) {
+        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/base");
+        install::apply_manifests(&self.kubectl, &self.kubeconfig, &base)
+            .await
+            .expect("the manifests apply");
+    }
+
+    /// A client of one's own: a runtime's connections end with it, and every test has its own.
+    pub async fn client(&self) -> Client {
+        self.client_of(&self.kubeconfig).await
+    }
+
+    async fn client_of(&self, kubeconfig: &Path) -> Client {
+        // An error means that another test was first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+        let options = KubeConfigOptions::default();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options)
+            .await
+            .expect("a config");
+        Client::try_from(config).expect("a client")
+    }
+
+    /// The audit log, where there is one.
+    pub fn audit_log(&self) -> Option<&Path> {
+        self.audit_log.as_deref()
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// kubectl as the administrator.
+    pub fn kubectl_command(&self) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command.arg("--kubeconfig").arg(&self.kubeconfig);
+        command.arg("--cache-dir").arg(self.files.path());
+        command
+    }
+
+    /// Runs kubectl as the administrator, and gives what it printed.
+    pub async fn kubectl(&self, args: &[&str]) -> String {
+        let mut command = tokio::process::Command::from(self.kubectl_command());
+        let output = command.args(args).output().await.expect("kubectl runs");
+        assert!(
+            output.status.success(),
+            "kubectl {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// A kubeconfig with the rights of a ServiceAccount.
+    pub async fn kubeconfig_of(&self, namespace: &str, account: &str) -> PathBuf {
+        let out = self
+            .files
+            .path()
+            .join(format!("{namespace}-{account}-{}.json", unique()));
+        let client = self.client().await;
+        until("a token of the ServiceAccount", async || {
+            let client = client.clone();
+            install::service_account_kubeconfig(client, &self.kubeconfig, namespace, account, &out)
+                .await
+                .map_err(|error| format!("{error:#}"))
+        })
+        .await;
+        out
+    }
+
+    /// Starts a watcher under its own ServiceAccount.
+    pub async fn watcher(&self, name: &str) -> Watcher {
+        let kubeconfig = self.kubeconfig_of(SYSTEM, "restamp-watcher").await;
+        let admin = free_port();
+        let mut command = Command::new(restamp());
+        command
+            .args(["watcher", "--settle", SETTLE, "--identity", name])
+            .args(["--admin-listen", &format!("127.0.0.1:{admin}")])
+            .env("KUBECONFIG", kubeconfig)
+            .env("RESTAMP_LOG_LEVEL", "info,restamp=debug");
+        let log = self.files.path().join(format!("{name}-{}.log", unique()));
+        let process = Process::start(command, &log).expect("the watcher starts");
+        Watcher { process, admin }
+    }
+
+    /// A watcher that leads.
+    pub async fn leading_watcher(&self, name: &str) -> Watcher {
+        let watcher = self.watcher(name).await;
+        watcher.until_leading().await;
+        watcher
+    }
+
+    /// Runs `restamp` to its end with somebody's rights; gives its exit code and what it printed.
+    pub async fn restamp(&self, kubeconfig: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+        let output = tokio::process::Command::new(restamp())
+            .args(args)
+            .env("KUBECONFIG", kubeconfig)
+            .output()
+            .await
+            .expect("restamp runs");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    }
+
+    /// Writes a file that lives as long as the ground.
+    pub fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.files.path().join(name);
+        fs::write(&path, content).expect("a file");
+        path
+    }
+}
+
+impl Watcher {
+    /// Asks one of its HTTP endpoints; gives the status line and the body.
+    pub async fn http(&self, path: &str) -> std::io::Result<(u16, String)> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", self.admin)).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: restamp\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let status = answer
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .unwrap_or_default();
+        let body = answer
+            .split_once("\r\n\r\n")
+            .map(|(_, body)| body.to_owned())
+            .unwrap_or_default();
+        Ok((status, body))
+    }
+
+    /// Waits until it has listed everything.
+    pub async fn until_ready(&self) {
+        until("the watcher is ready", async || {
+            match self.http("/readyz").await {
+                Ok((200, _)) => Ok(()),
+                other => Err(format!("{other:?}\n{}", self.log())),
+            }
+        })
+        .await;
+    }
+
+    /// Waits until it leads, and has compared everything once.
+    pub async fn until_leading(&self) {
+        self.until_ready().await;
+        until("the watcher leads", async || {
+            match self.metric("restamp_leader").await {
+                leads if leads > 0.0 => Ok(()),
+                _ => Err(self.log()),
+            }
+        })
+        .await;
+    }
+
+    /// The value of a metric, summed over the series that contain `part`; 0 if there is none.
+    pub async fn metric(&self, part: &str) -> f64 {
+        let (_, text) = self.http("/metrics").await.unwrap_or_default();
+        text.lines()
+            .filter(|line| !line.starts_with('#') && line.contains(part))
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// Everything that it logged.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Crashes it.
+    pub fn kill(mut self) {
+        self.process.kill().expect("it can be killed");
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub async fn stop(mut self) {
+        self.process.terminate().expect("it can be asked");
+        let status = self
+            .process
+            .wait(super::wait::DEADLINE)
+            .await
+            .expect("it stops");
+        assert!(status.success(), "{status}: {}", self.log());
+    }
+}
+
+fn restamp() -> &'static str {
+    env!("CARGO_BIN_EXE_restamp")
+}
+
+fn files() -> Arc<TempDir> {
+    Arc::new(
+        tempfile::Builder::new()
+            .prefix("restamp-e2e-")
+            .tempdir()
+            .expect("a temporary folder"),
+    )
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// A number that no other caller gets.
+pub fn unique() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}

@@ -1,0 +1,367 @@
+//! A namespace with workloads of every kind that use the same ConfigMap and Secret, and the counting of
+//! their rollouts.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{
+    apps::v1::ControllerRevision,
+    core::v1::{ConfigMap, Event, Namespace, Secret},
+};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+};
+use restamp::{
+    cluster::workload::{KINDS, WorkloadKind},
+    stamp::annotations::{AUTO, OBSERVED, STAMP},
+};
+use serde_json::{Value, json};
+
+use super::{
+    ground::{Ground, unique},
+    wait::until,
+};
+
+/// Rollouts by workload, such as `Deployment/web`.
+pub type Rollouts = BTreeMap<String, u64>;
+
+const SENTINEL: &str = "sentinel";
+/// The field manager of whoever deploys the workloads.
+pub const DEPLOYER: &str = "shop-operator";
+
+/// A namespace of a test's own. It is deleted when the test is done with it.
+pub struct Shop {
+    /// The cluster.
+    pub ground: Ground,
+    /// The way to it.
+    pub client: Client,
+    /// The namespace.
+    pub namespace: String,
+}
+
+/// `(kind, name)` of a workload.
+pub type Name<'a> = (&'a str, &'a str);
+
+/// The workloads of a stocked shop.
+pub const WEB: [Name<'static>; 3] = [
+    ("Deployment", "web"),
+    ("StatefulSet", "web"),
+    ("DaemonSet", "web"),
+];
+
+impl Shop {
+    /// An empty namespace with a sentinel in it.
+    pub async fn open(ground: &Ground, name: &str) -> Shop {
+        let client = ground.client().await;
+        let namespace = format!("{name}-{}", unique());
+        let object = Namespace {
+            metadata: kube::api::ObjectMeta {
+                name: Some(namespace.clone()),
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        namespaces
+            .create(&PostParams::default(), &object)
+            .await
+            .expect("a namespace");
+        let shop = Shop {
+            ground: ground.clone(),
+            client,
+            namespace,
+        };
+        shop.set_secret(SENTINEL, &[("n", "0")]).await;
+        let env = json!({ "envFrom": [{ "secretRef": { "name": SENTINEL } }] });
+        shop.create_workload(("Deployment", SENTINEL), json!({ AUTO: "true" }), pod(env))
+            .await;
+        shop
+    }
+
+    /// A namespace with one workload of every kind, recorded and at rest.
+    pub async fn stocked(ground: &Ground, name: &str) -> Shop {
+        let shop = Self::open(ground, name).await;
+        shop.set_secret("db", &[("user", "app"), ("password", "one")])
+            .await;
+        shop.set_config_map("app", &[("level", "info")]).await;
+        for name in WEB {
+            shop.create_workload(name, json!({ AUTO: "true" }), web_pod())
+                .await;
+        }
+        shop.until_recorded(&WEB).await;
+        shop.until_quiet().await;
+        shop
+    }
+
+    /// Creates or updates a Secret, so that it holds exactly `data`.
+    pub async fn set_secret(&self, name: &str, data: &[(&str, &str)]) {
+        let data: BTreeMap<_, _> = data.iter().copied().collect();
+        let object = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": data });
+        self.put::<Secret>(name, object).await;
+    }
+
+    /// Creates or updates a ConfigMap, so that it holds exactly `data`.
+    pub async fn set_config_map(&self, name: &str, data: &[(&str, &str)]) {
+        let data: BTreeMap<_, _> = data.iter().copied().collect();
+        let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": data });
+        self.put::<ConfigMap>(name, object).await;
+    }
+
+    async fn put<K>(&self, name: &str, object: Value)
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + serde::Serialize
+            + serde::de::DeserializeOwned,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), &self.namespace);
+        let object: K = serde_json::from_value(object).expect("an object");
+        let created = api.create(&PostParams::default(), &object).await;
+        match created {
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                api.replace(name, &PostParams::default(), &object)
+                    .await
+                    .expect("it can be replaced");
+            }
+            created => drop(created.expect("it can be created")),
+        }
+    }
+
+    /// Deletes a Secret.
+    pub async fn delete_secret(&self, name: &str) {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        api.delete(name, &DeleteParams::default())
+            .await
+            .expect("it is there");
+    }
+
+    /// Merges into a Secret's metadata.
+    pub async fn annotate_secret(&self, name: &str, metadata: Value) {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let patch = Patch::Merge(json!({ "metadata": metadata }));
+        api.patch(name, &PatchParams::default(), &patch)
+            .await
+            .expect("it can be patched");
+    }
+
+    /// Creates a workload.
+    pub async fn create_workload(
+        &self,
+        (kind, name): Name<'_>,
+        annotations: Value,
+        template: Value,
+    ) {
+        let object = json!({
+            "apiVersion": "apps/v1",
+            "kind": kind,
+            "metadata": { "name": name, "annotations": annotations },
+            "spec": { "selector": { "matchLabels": { "app": name, "kind": kind } }, "template": template },
+        });
+        let mut object: DynamicObject = serde_json::from_value(object).expect("an object");
+        object.data["spec"]["template"]["metadata"]["labels"] =
+            json!({ "app": name, "kind": kind });
+        let api = self.workloads(kind);
+        let params = PostParams {
+            field_manager: Some(DEPLOYER.to_owned()),
+            ..PostParams::default()
+        };
+        api.create(&params, &object)
+            .await
+            .expect("it can be created");
+    }
+
+    /// The API of a kind of workload.
+    pub fn workloads(&self, kind: &str) -> Api<DynamicObject> {
+        let kind = kind_of(kind);
+        Api::namespaced_with(self.client.clone(), &self.namespace, &kind.api_resource())
+    }
+
+    /// A workload as it is.
+    pub async fn workload(&self, (kind, name): Name<'_>) -> DynamicObject {
+        self.workloads(kind)
+            .get(name)
+            .await
+            .expect("the workload is there")
+    }
+
+    /// Merges into a workload, as some other writer.
+    pub async fn patch_workload(&self, (kind, name): Name<'_>, manager: &str, patch: Value) {
+        let params = PatchParams {
+            field_manager: Some(manager.to_owned()),
+            ..Default::default()
+        };
+        self.workloads(kind)
+            .patch(name, &params, &Patch::Merge(patch))
+            .await
+            .expect("it can be patched");
+    }
+
+    /// The stamp on a workload's template.
+    pub async fn stamp(&self, name: Name<'_>) -> Option<String> {
+        let object = self.workload(name).await;
+        let annotations = &object.data["spec"]["template"]["metadata"]["annotations"];
+        annotations[STAMP].as_str().map(str::to_owned)
+    }
+
+    /// What is recorded of a workload.
+    pub async fn observed(&self, name: Name<'_>) -> Option<Value> {
+        let object = self.workload(name).await;
+        let text = object.metadata.annotations?.remove(OBSERVED)?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// The messages of the Events on a workload with a reason.
+    pub async fn events(&self, name: Name<'_>, reason: &str) -> Vec<String> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let selector = format!(
+            "involvedObject.kind={},involvedObject.name={},reason={reason}",
+            name.0, name.1
+        );
+        let events = api
+            .list(&ListParams::default().fields(&selector))
+            .await
+            .expect("events");
+        events
+            .items
+            .into_iter()
+            .filter_map(|event| event.message)
+            .collect()
+    }
+
+    /// Waits until Restamp has recorded the workloads.
+    pub async fn until_recorded(&self, names: &[Name<'_>]) {
+        for name in names {
+            until("the workload is recorded", async || {
+                self.observed(*name).await.ok_or(name)
+            })
+            .await;
+        }
+    }
+
+    /// Waits until Restamp has dealt with everything that happened before, and the controllers too: a
+    /// change made now has led to a rollout, so whatever was to come of earlier ones has come.
+    pub async fn until_quiet(&self) {
+        let name = ("Deployment", SENTINEL);
+        self.until_recorded(&[name]).await;
+        let before = self.stamp(name).await;
+        self.set_secret(SENTINEL, &[("n", &unique().to_string())])
+            .await;
+        until("the sentinel is restamped", async || {
+            match self.stamp(name).await {
+                stamp if stamp != before => Ok(()),
+                stamp => Err(stamp),
+            }
+        })
+        .await;
+        for kind in &KINDS {
+            until("the controllers have caught up", async || {
+                self.caught_up(kind).await
+            })
+            .await;
+        }
+    }
+
+    async fn caught_up(&self, kind: &WorkloadKind) -> Result<(), String> {
+        let all = self
+            .workloads(kind.kind)
+            .list(&ListParams::default())
+            .await
+            .expect("a list");
+        for object in all.items {
+            let observed = object.data["status"]["observedGeneration"].as_i64();
+            if observed < object.metadata.generation {
+                return Err(format!("{:?}: {observed:?}", object.metadata.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// How often each workload (but the sentinel) was rolled out because of `action`.
+    pub async fn rollouts(&self, action: impl Future<Output = ()>) -> Rollouts {
+        let before = self.revisions().await;
+        action.await;
+        self.until_quiet().await;
+        let after = self.revisions().await;
+        let rolled = |(name, now): (String, u64)| {
+            let rolled = now - before.get(&name).copied().unwrap_or(1);
+            (name, rolled)
+        };
+        after.into_iter().map(rolled).collect()
+    }
+
+    /// The revision of each workload but the sentinel, as its controller counts them.
+    pub async fn revisions(&self) -> Rollouts {
+        let mut revisions = Rollouts::new();
+        let deployments = self
+            .workloads("Deployment")
+            .list(&ListParams::default())
+            .await
+            .expect("a list");
+        for object in deployments.items {
+            let name = object.metadata.name.expect("a name");
+            let annotations = object.metadata.annotations.unwrap_or_default();
+            let revision = annotations.get("deployment.kubernetes.io/revision");
+            let revision = revision
+                .and_then(|text| text.parse().ok())
+                .unwrap_or_default();
+            revisions.insert(format!("Deployment/{name}"), revision);
+        }
+        let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), &self.namespace);
+        for object in api
+            .list(&ListParams::default())
+            .await
+            .expect("a list")
+            .items
+        {
+            let owner = object
+                .metadata
+                .owner_references
+                .unwrap_or_default()
+                .remove(0);
+            let revision = revisions
+                .entry(format!("{}/{}", owner.kind, owner.name))
+                .or_default();
+            *revision = (*revision).max(object.revision.try_into().expect("positive"));
+        }
+        revisions.remove(&format!("Deployment/{SENTINEL}"));
+        revisions
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        let args = ["delete", "namespace", &self.namespace, "--wait=false"];
+        // A test that failed must not fail a second time here.
+        let _ = self.ground.kubectl_command().args(args).output();
+    }
+}
+
+/// The same number of rollouts of each workload of a stocked shop.
+pub fn each(count: u64) -> Rollouts {
+    WEB.iter()
+        .map(|(kind, name)| (format!("{kind}/{name}"), count))
+        .collect()
+}
+
+/// A pod template with one container.
+pub fn pod(container: Value) -> Value {
+    let mut container = container;
+    container["name"] = json!("app");
+    container["image"] = json!("app:1");
+    json!({ "metadata": {}, "spec": { "containers": [container] } })
+}
+
+/// A pod template that takes a key of Secret `db` as a variable, and mounts ConfigMap `app`.
+pub fn web_pod() -> Value {
+    let mut template = pod(json!({
+        "env": [{ "name": "PASSWORD", "valueFrom": { "secretKeyRef": { "name": "db", "key": "password" } } }],
+        "volumeMounts": [{ "name": "config", "mountPath": "/etc/app" }],
+    }));
+    template["spec"]["volumes"] = json!([{ "name": "config", "configMap": { "name": "app" } }]);
+    template
+}
+
+fn kind_of(kind: &str) -> &'static WorkloadKind {
+    WorkloadKind::find(kind).expect("a kind of the table")
+}
