@@ -53,7 +53,9 @@ impl Request {
     pub fn failed(&self, error: kube::Error) -> Error {
         let request = self.clone();
         match error {
-            kube::Error::Api(status) if is_terminating(&status) || status.is_not_found() => {
+            kube::Error::Api(status)
+                if is_terminating(&status) || names_what_is_missing(&status) =>
+            {
                 Error::NotFound { request }
             }
             kube::Error::Api(status) if status.is_already_exists() => {
@@ -187,6 +189,15 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// An API server that has just started answers 404 for kinds that it does not serve yet, too.
+fn names_what_is_missing(status: &Status) -> bool {
+    let named = status
+        .details
+        .as_ref()
+        .is_some_and(|details| !details.name.is_empty());
+    status.is_not_found() && named
 }
 
 fn is_terminating(status: &Status) -> bool {

@@ -285,11 +285,12 @@ fn digest(id: &SourceId, keyring: &Keyring, body: &[u8]) -> Result<Content, Stri
     let binaries = binaries
         .iter()
         .map(|(key, bytes)| (key.as_str(), Encoding::Binary, bytes.as_slice()));
+    let values: Vec<_> = texts.chain(binaries).collect();
     Ok(Content::Present {
         version: Version {
             uid: payload.metadata.uid,
             resource_version: payload.metadata.resource_version,
         },
-        digests: SourceDigests::of(keyring, id.clone(), texts.chain(binaries)),
+        digests: SourceDigests::of(keyring, id.clone(), &values),
     })
 }

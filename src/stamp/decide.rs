@@ -4,14 +4,15 @@
 //! it names. With evidence, contents are compared. Without it, either some writer moved the template
 //! (restamp), or there is nothing to compare with (record what is live, roll nothing).
 
-use std::{collections::BTreeSet, fmt};
+use std::collections::BTreeSet;
 
 use super::{
-    digest::{InstallationKey, Keyring, SourceDigests},
+    digest::{Digest, InstallationKey, Keyring, SourceDigests},
     observed::{Entries, Entry, Observed, Recorded, fold},
+    reason::Reason,
     references::{Reference, References},
     source::{Keys, SourceName},
-    stamp::Stamp,
+    stamp::{Stamp, number_of},
     warning::Warning,
 };
 
@@ -44,94 +45,6 @@ pub struct Case<'a> {
     pub arrived: &'a BTreeSet<SourceName>,
     /// The installation keys.
     pub keyring: &'a Keyring,
-}
-
-/// Why a workload is left alone, recorded or restamped. Feeds log, metric, Event and `explain`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// No annotation asks for it.
-    NotOptedIn,
-    /// Opted in, but it uses no source that its annotations select.
-    NoSources,
-    /// Every recorded digest is the live one.
-    Current,
-    /// Nothing was recorded, so the live content is taken for what the pods run; that may be wrong.
-    AdoptedUnverified,
-    /// Nothing was recorded, but the template's own stamp proves the live content.
-    StampVerified,
-    /// A source or key came into use or went out of use, by a change of the template or annotations.
-    ReferencesChanged,
-    /// A source that did not exist appeared, and nothing can have started without it.
-    SourceArrived,
-    /// The installation key was rotated; the content is the same.
-    Rekeyed,
-    /// A source has other content than the running template started with.
-    ContentChanged,
-    /// Some writer put another stamp, or none, on the template.
-    TemplateMoved,
-    /// Nothing was recorded, and the template's stamp is not the live one.
-    StampDiffers,
-}
-
-impl Reason {
-    /// Every reason.
-    pub const ALL: [Reason; 11] = [
-        Reason::NotOptedIn,
-        Reason::NoSources,
-        Reason::Current,
-        Reason::AdoptedUnverified,
-        Reason::StampVerified,
-        Reason::ReferencesChanged,
-        Reason::SourceArrived,
-        Reason::Rekeyed,
-        Reason::ContentChanged,
-        Reason::TemplateMoved,
-        Reason::StampDiffers,
-    ];
-
-    /// The name in logs, metrics and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::NotOptedIn => "NotOptedIn",
-            Reason::NoSources => "NoSources",
-            Reason::Current => "Current",
-            Reason::AdoptedUnverified => "AdoptedUnverified",
-            Reason::StampVerified => "StampVerified",
-            Reason::ReferencesChanged => "ReferencesChanged",
-            Reason::SourceArrived => "SourceArrived",
-            Reason::Rekeyed => "Rekeyed",
-            Reason::ContentChanged => "ContentChanged",
-            Reason::TemplateMoved => "TemplateMoved",
-            Reason::StampDiffers => "StampDiffers",
-        }
-    }
-
-    /// One sentence for people.
-    pub fn sentence(self) -> &'static str {
-        match self {
-            Reason::NotOptedIn => "no annotation asks for restarts",
-            Reason::NoSources => "it uses no ConfigMap or Secret that its annotations select",
-            Reason::Current => "it runs on the live content",
-            Reason::AdoptedUnverified => {
-                "nothing was recorded, so the live content is taken for what its pods run on"
-            }
-            Reason::StampVerified => "nothing was recorded, but its stamp matches the live content",
-            Reason::ReferencesChanged => "it came to use other sources or keys",
-            Reason::SourceArrived => "a source that did not exist has appeared",
-            Reason::Rekeyed => "the installation key was rotated; the content is the same",
-            Reason::ContentChanged => "a source changed since its pods started",
-            Reason::TemplateMoved => "a writer changed or removed the stamp on its pod template",
-            Reason::StampDiffers => {
-                "nothing was recorded, and its stamp does not match the live content"
-            }
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// What to do.
@@ -189,30 +102,43 @@ pub enum Comparison {
 
 /// Decides.
 pub fn decide(case: &Case<'_>) -> Decision {
+    if case.references.is_empty() && !has_entries(case) {
+        return Decision::Leave(Reason::NoSources);
+    }
     match Evidence::of(case) {
-        _ if case.references.is_empty()
-            && case
-                .observed
-                .is_none_or(|o| o.entries().is_none_or(Entries::is_empty)) =>
-        {
-            Decision::Leave(Reason::NoSources)
-        }
-        Evidence::Moved if case.references.is_empty() => Decision::Leave(Reason::NoSources),
+        // Nothing to be stale about; what is recorded of other sources is out of date.
+        Evidence::Moved if case.references.is_empty() => adopt(case, Reason::ReferencesChanged),
         Evidence::Moved => restamp(case, Reason::TemplateMoved, Vec::new()),
         Evidence::None => without_evidence(case),
         Evidence::Lost => adopt(case, Reason::AdoptedUnverified),
         Evidence::Holds(observed, key) => match &observed.recorded {
             Recorded::Entries(entries) => with_entries(case, entries, key),
-            Recorded::Folded(digest) => {
-                if fold(key, case.namespace, &live_entries(case, key)) != *digest {
-                    restamp(case, Reason::ContentChanged, Vec::new())
-                } else if key.id() == case.keyring.current.id() {
-                    Decision::Leave(Reason::Current)
-                } else {
-                    adopt(case, Reason::Rekeyed)
-                }
-            }
+            Recorded::Folded(digest) => with_fold(case, digest, key),
         },
+    }
+}
+
+fn has_entries(case: &Case<'_>) -> bool {
+    case.observed
+        .is_some_and(|observed| observed.entries().is_none_or(|entries| !entries.is_empty()))
+}
+
+fn any_unreadable(case: &Case<'_>) -> bool {
+    case.references
+        .keys()
+        .any(|source| matches!((case.live)(source), Live::Unreadable))
+}
+
+fn with_fold(case: &Case<'_>, recorded: &Digest, key: &InstallationKey) -> Decision {
+    if any_unreadable(case) {
+        return Decision::Leave(Reason::Unreadable);
+    }
+    if fold(key, case.namespace, &live_entries(case, key)) != *recorded {
+        restamp(case, Reason::ContentChanged, Vec::new())
+    } else if key.id() == case.keyring.current.id() {
+        Decision::Leave(Reason::Current)
+    } else {
+        adopt(case, Reason::Rekeyed)
     }
 }
 
@@ -292,6 +218,8 @@ fn without_evidence(case: &Case<'_>) -> Decision {
     let known = stamp.and_then(|stamp| Some((case.keyring.find(&stamp.key)?, stamp)));
     match known {
         None => adopt(case, Reason::AdoptedUnverified),
+        // Without all sources the stamp can be neither proven nor disproven.
+        Some(_) if any_unreadable(case) => adopt(case, Reason::AdoptedUnverified),
         Some((key, stamp)) => {
             if stamp_digest(case, key, &live_entries(case, key)) == stamp.digest {
                 adopt(case, Reason::StampVerified)
@@ -321,7 +249,7 @@ fn with_entries(case: &Case<'_>, entries: &Entries, key: &InstallationKey) -> De
             Comparison::Unknown => !entries.contains_key(*source),
             _ => true,
         });
-    let key = if rekeyable { current } else { key };
+    let (recorded_key, key) = (key, if rekeyable { current } else { key });
     let next: Entries = comparisons
         .iter()
         .filter_map(|(source, comparison)| {
@@ -340,7 +268,7 @@ fn with_entries(case: &Case<'_>, entries: &Entries, key: &InstallationKey) -> De
         Reason::ReferencesChanged
     } else if arrived {
         Reason::SourceArrived
-    } else if next != *entries {
+    } else if key.id() != recorded_key.id() {
         Reason::Rekeyed
     } else {
         return Decision::Leave(Reason::Current);
@@ -436,11 +364,7 @@ fn restamp(case: &Case<'_>, reason: Reason, changed: Vec<SourceName>) -> Decisio
     }
 }
 
-fn stamp_digest(
-    case: &Case<'_>,
-    key: &InstallationKey,
-    entries: &Entries,
-) -> super::digest::Digest {
+fn stamp_digest(case: &Case<'_>, key: &InstallationKey, entries: &Entries) -> Digest {
     let parts = entries
         .iter()
         .map(|(source, entry)| (source, &entry.keys, entry.digest.as_ref()));
@@ -457,11 +381,6 @@ fn next_n(case: &Case<'_>) -> u64 {
         .max();
     // A hand-written maximum must not make every later stamp the same.
     last.map_or(1, |n| n.checked_add(1).unwrap_or(1))
-}
-
-/// The last part of a stamp of any version.
-fn number_of(stamp: &str) -> Option<u64> {
-    stamp.rsplit_once('.')?.1.parse().ok()
 }
 
 /// The references as they are now, as entries.

@@ -203,6 +203,9 @@ impl Encoding {
     }
 }
 
+/// One entry of a source: its data key, how it is stored, and its bytes.
+pub type Value<'a> = (&'a str, Encoding, &'a [u8]);
+
 /// What is kept of a source that was read: one digest per data key, under each key of the ring.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SourceDigests {
@@ -212,29 +215,20 @@ pub struct SourceDigests {
 
 impl SourceDigests {
     /// Digests the content of a source.
-    pub fn of<'a>(
-        keyring: &Keyring,
-        id: SourceId,
-        content: impl Iterator<Item = (&'a str, Encoding, &'a [u8])> + Clone,
-    ) -> Self {
-        let values = keyring
-            .keys()
-            .map(|key| {
-                let digests = content
-                    .clone()
-                    .map(|(name, encoding, bytes)| {
-                        let mut frame = Frame::new(&key.hmac, "value");
-                        frame
-                            .source(&id)
-                            .text(name)
-                            .text(encoding.as_str())
-                            .bytes(bytes);
-                        (Box::from(name), frame.finish())
-                    })
-                    .collect();
-                (key.id.clone(), digests)
-            })
-            .collect();
+    pub fn of(keyring: &Keyring, id: SourceId, content: &[Value<'_>]) -> Self {
+        let under = |key: &InstallationKey| {
+            let digests = content.iter().map(|(name, encoding, bytes)| {
+                let mut frame = Frame::new(&key.hmac, "value");
+                frame
+                    .source(&id)
+                    .text(name)
+                    .text(encoding.as_str())
+                    .bytes(bytes);
+                (Box::from(*name), frame.finish())
+            });
+            (key.id.clone(), digests.collect())
+        };
+        let values = keyring.keys().map(under).collect();
         Self { id, values }
     }
 

@@ -21,6 +21,7 @@ pub mod patch;
 pub mod pattern;
 pub mod pod;
 pub mod policy;
+pub mod reason;
 pub mod references;
 pub mod source;
 #[allow(clippy::module_inception)]

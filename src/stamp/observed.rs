@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    digest::{Digest, InstallationKey, KeyId},
+    digest::{Digest, InstallationKey, KeyId, NotADigest},
     json,
-    source::{Keys, SourceName},
+    source::{Keys, NotASource, SourceName},
 };
 
 /// The most bytes that the entries may take; above it they are folded into one digest.
@@ -67,6 +67,15 @@ pub enum ObservedError {
     /// It was edited or cut short.
     #[error("it is not the JSON that Restamp writes: {0}")]
     Malformed(String),
+    /// It names what is no source.
+    #[error("it is not what Restamp writes: {0}")]
+    Source(#[from] NotASource),
+    /// It holds what is no digest.
+    #[error("it is not what Restamp writes: {0}")]
+    Digest(#[from] NotADigest),
+    /// It records nothing, or twice.
+    #[error("it is not what Restamp writes: it has to hold either sources or folded")]
+    Incomplete,
     /// A newer Restamp wrote it.
     #[error("it is of version {0}, and this Restamp reads version {VERSION}")]
     Version(u64),
@@ -192,11 +201,11 @@ impl Wire {
             (Some(sources), None) => Recorded::Entries(
                 sources
                     .into_iter()
-                    .map(|(source, entry)| Ok((source.parse().map_err(bad)?, entry.into_entry()?)))
+                    .map(|(source, entry)| Ok((source.parse()?, entry.into_entry()?)))
                     .collect::<Result<_, ObservedError>>()?,
             ),
-            (None, Some(digest)) => Recorded::Folded(digest.parse().map_err(bad)?),
-            _ => return Err(bad("it has to hold either sources or folded")),
+            (None, Some(digest)) => Recorded::Folded(digest.parse()?),
+            _ => return Err(ObservedError::Incomplete),
         };
         Ok(Observed {
             namespace: self.ns,
@@ -223,16 +232,9 @@ impl WireEntry {
             keys: self
                 .keys
                 .map_or(Keys::All, |keys| Keys::Only(keys.into_iter().collect())),
-            digest: self
-                .digest
-                .map(|digest| digest.parse().map_err(bad))
-                .transpose()?,
+            digest: self.digest.map(|digest| digest.parse()).transpose()?,
         })
     }
-}
-
-fn bad(error: impl ToString) -> ObservedError {
-    ObservedError::Malformed(error.to_string())
 }
 
 #[cfg(test)]

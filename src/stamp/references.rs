@@ -32,7 +32,8 @@ pub type References = BTreeMap<SourceName, Reference>;
 
 /// Finds the references of a workload: what its pod spec uses (`usages`), and what its annotations name.
 ///
-/// `recorded` keeps a source that only a regex names while it is deleted, so that its return is noticed.
+/// `recorded` keeps a source while it is deleted that only a regex names, or that only its own mark
+/// selected, so that its return is noticed.
 pub fn resolve(
     policy: &Policy,
     usages: &BTreeMap<SourceName, Usage>,
@@ -41,7 +42,13 @@ pub fn resolve(
 ) -> References {
     let mut found = References::new();
     for (source, usage) in usages {
-        let marks = catalog.marks(source).unwrap_or_default();
+        let is_recorded = recorded.is_some_and(|entries| entries.contains_key(source));
+        // The marks of a deleted source are gone with it; that it was recorded says that it was selected.
+        let gone = Marks {
+            ignored: false,
+            matched: is_recorded,
+        };
+        let marks = catalog.marks(source).unwrap_or(gone);
         let by = policy.select(source, marks, true);
         if by.is_selected() {
             found.insert(
@@ -97,5 +104,131 @@ fn add_named(
         if source.kind == kind {
             add(&source.name, false);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stamp::{
+        annotations::{AUTO, SEARCH, named},
+        observed::Entry,
+    };
+
+    struct Known(BTreeMap<SourceName, Marks>);
+
+    impl Catalog for Known {
+        fn marks(&self, source: &SourceName) -> Option<Marks> {
+            self.0.get(source).copied()
+        }
+
+        fn names(&self, kind: SourceKind) -> Box<dyn Iterator<Item = &str> + '_> {
+            let of_kind = move |source: &&SourceName| source.kind == kind;
+            Box::new(self.0.keys().filter(of_kind).map(|source| &*source.name))
+        }
+    }
+
+    fn secret(name: &str) -> SourceName {
+        SourceName::new(SourceKind::Secret, name)
+    }
+
+    fn known(sources: &[(&str, Marks)]) -> Known {
+        Known(
+            sources
+                .iter()
+                .map(|(name, marks)| (secret(name), *marks))
+                .collect(),
+        )
+    }
+
+    fn recorded(names: &[&str]) -> Entries {
+        let entry = Entry {
+            keys: Keys::All,
+            digest: None,
+        };
+        names
+            .iter()
+            .map(|name| (secret(name), entry.clone()))
+            .collect()
+    }
+
+    /// The references of a workload whose pods use Secret `db`.
+    fn found(key: &str, value: &str, catalog: &Known, recorded: Option<&Entries>) -> Vec<String> {
+        let annotations = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+        let (policy, _) = Policy::parse(&annotations, &BTreeMap::new());
+        let usage = Usage {
+            keys: Keys::one("password"),
+            optional: false,
+        };
+        let usages = BTreeMap::from([(secret("db"), usage)]);
+        let references = resolve(&policy, &usages, catalog, recorded);
+        references
+            .iter()
+            .map(|(source, reference)| {
+                let literal = if reference.literal { "" } else { "~" };
+                let keys = if reference.usage.keys == Keys::All {
+                    "*"
+                } else {
+                    ""
+                };
+                format!("{literal}{}{keys}", source.name)
+            })
+            .collect()
+    }
+
+    const PLAIN: Marks = Marks {
+        ignored: false,
+        matched: false,
+    };
+    const MATCHED: Marks = Marks {
+        ignored: false,
+        matched: true,
+    };
+    const IGNORED: Marks = Marks {
+        ignored: true,
+        matched: true,
+    };
+
+    #[test]
+    fn auto_follows_what_the_pods_use_whether_it_exists_or_not() {
+        assert_eq!(found(AUTO, "true", &known(&[]), None), ["db"]);
+        assert_eq!(
+            found(AUTO, "true", &known(&[("other", PLAIN)]), None),
+            ["db"]
+        );
+        assert!(found(AUTO, "true", &known(&[("db", IGNORED)]), None).is_empty());
+    }
+
+    #[test]
+    fn names_and_patterns_add_what_the_pods_do_not_use() {
+        let key = named(SourceKind::Secret);
+        let all = known(&[("db", PLAIN), ("web-a", PLAIN), ("web-b", IGNORED)]);
+        assert_eq!(found(key, "db,token", &all, None), ["db", "token*"]);
+        assert_eq!(found(key, "web-.*", &all, None), ["~web-a*"]);
+        let gone = recorded(&["web-z", "mail"]);
+        assert_eq!(
+            found(key, "web-.*", &all, Some(&gone)),
+            ["~web-a*", "~web-z*"]
+        );
+    }
+
+    #[test]
+    fn a_searched_source_that_was_recorded_is_still_followed_while_it_is_deleted() {
+        let marked = known(&[("db", MATCHED)]);
+        assert_eq!(found(SEARCH, "true", &marked, None), ["db"]);
+        assert!(
+            found(
+                SEARCH,
+                "true",
+                &known(&[("db", PLAIN)]),
+                Some(&recorded(&["db"]))
+            )
+            .is_empty()
+        );
+        assert!(found(SEARCH, "true", &known(&[]), None).is_empty());
+        assert_eq!(
+            found(SEARCH, "true", &known(&[]), Some(&recorded(&["db"]))),
+            ["db"]
+        );
     }
 }

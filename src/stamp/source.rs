@@ -80,7 +80,7 @@ impl fmt::Display for SourceName {
 }
 
 /// A text that is not `ConfigMap/NAME` or `Secret/NAME`.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("a source is written ConfigMap/NAME or Secret/NAME")]
 pub struct NotASource;
 

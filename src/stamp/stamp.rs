@@ -55,6 +55,11 @@ impl FromStr for Stamp {
     }
 }
 
+/// The number at the end of a stamp of any version, and of many an edited one.
+pub fn number_of(stamp: &str) -> Option<u64> {
+    stamp.rsplit_once('.')?.1.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

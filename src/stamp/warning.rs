@@ -143,6 +143,10 @@ impl Warning {
 }
 
 impl fmt::Display for Warning {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a sentence for each variant, and nothing else"
+    )]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Warning::InvalidPattern {

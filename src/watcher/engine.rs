@@ -28,7 +28,7 @@ use crate::{
         source::Row,
         workload::{Workload, WorkloadId, WorkloadKind},
     },
-    runtime::metrics::Metrics,
+    runtime::{admin::Readiness, metrics::Metrics},
     stamp::{
         digest::{KEY_BYTES, Keyring},
         index::{Index, Interests},
@@ -39,15 +39,21 @@ use crate::{
 /// How long to wait before the installation key is looked up again after a failure.
 const KEY_RETRY: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// The installation key, among the things that a process waits for.
+const KEY: &str = "installation key";
+
 /// Everything the watcher knows and does.
 pub struct Engine {
     pub(super) settings: Settings,
     pub(super) metrics: Metrics,
+    readiness: Readiness,
     pub(super) jobs: Jobs,
     pub(super) queue: Queue,
     pub(super) sources: Sources,
     pub(super) records: BTreeMap<WorkloadId, Record>,
     pub(super) keyring: Option<Arc<Keyring>>,
+    /// Since when the keyring is in use: digests that were begun before are of no use.
+    pub(super) keyring_since: Seq,
     /// Workloads that a write is under way for.
     pub(super) writing: BTreeSet<WorkloadId>,
     /// Workloads that wait for a read.
@@ -62,15 +68,17 @@ pub struct Engine {
 
 impl Engine {
     /// An engine that knows nothing yet.
-    pub fn new(client: Client, settings: Settings, metrics: Metrics) -> Self {
+    pub fn new(client: Client, settings: Settings, metrics: Metrics, readiness: Readiness) -> Self {
         Self {
             settings,
             metrics,
+            readiness,
             jobs: Jobs::new(client),
             queue: Queue::default(),
             sources: Sources::default(),
             records: BTreeMap::new(),
             keyring: None,
+            keyring_since: 0,
             writing: BTreeSet::new(),
             waiting: BTreeMap::new(),
             index: Index::default(),
@@ -91,11 +99,8 @@ impl Engine {
     ) {
         loop {
             self.work();
-            let wake = [self.queue.next_due(), self.key_wanted]
-                .into_iter()
-                .flatten()
-                .min();
-            let wake = wake.filter(|_| self.leads);
+            let due = self.queue.next_due().filter(|_| self.may_step());
+            let wake = [due, self.key_wanted].into_iter().flatten().min();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
@@ -119,19 +124,30 @@ impl Engine {
     /// Starts what can be started now.
     fn work(&mut self) {
         let now = Instant::now();
-        if self.leads && self.key_wanted.is_some_and(|at| at <= now) {
+        if self.key_wanted.is_some_and(|at| at <= now) {
             self.look_up_key();
         }
-        if self.leads && self.keyring.is_some() && self.sources.are_synced() {
-            while self.jobs.may_write()
-                && let Some(id) = self.queue.pop(now)
-            {
-                self.step(&id, now);
-            }
+        while self.may_step()
+            && let Some(id) = self.queue.pop(now)
+        {
+            self.step(&id, now);
         }
         self.metrics
             .queue_depth
             .set(i64::try_from(self.queue.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Whether anything can be decided and written now.
+    fn may_step(&self) -> bool {
+        let knows = self.keyring.is_some() && self.sources.are_listed();
+        self.leads && knows && self.jobs.may_write()
+    }
+
+    /// Has a workload looked at; only a leader looks.
+    pub(super) fn wake(&mut self, id: &WorkloadId, at: Instant) {
+        if self.leads {
+            self.queue.schedule(id, at);
+        }
     }
 
     fn lead(&mut self, leads: bool) {
@@ -149,7 +165,9 @@ impl Engine {
         self.keyring = None;
         self.held_key = None;
         self.key_wanted = leads.then(Instant::now);
+        self.readiness.has(KEY);
         if leads {
+            self.readiness.waits_for(KEY, "not read yet");
             info!(
                 workloads = self.records.len(),
                 "leading: comparing everything"
@@ -194,9 +212,11 @@ impl Engine {
                     error = chain(&error),
                     "no installation key; nothing is compared until there is one"
                 );
+                self.readiness.waits_for(KEY, chain(&error));
                 self.key_wanted = Some(Instant::now() + KEY_RETRY);
             }
             Ok((keyring, held)) => {
+                self.readiness.has(KEY);
                 self.held_key = Some(Arc::new(held));
                 if self.keyring.as_deref() == Some(&keyring) {
                     return;
@@ -204,6 +224,7 @@ impl Engine {
                 info!(key = %keyring.current.id(), "using installation key");
                 self.keyring = Some(Arc::new(keyring));
                 // Digests under another ring cannot be compared.
+                self.keyring_since = self.tick();
                 self.sources.forget_all();
                 self.waiting.clear();
                 self.schedule_all();
@@ -218,7 +239,7 @@ impl Engine {
         }
     }
 
-    fn workload_event(&mut self, kind: &'static WorkloadKind, event: Event<Workload>) {
+    fn workload_event(&mut self, kind: &'static WorkloadKind, event: Event<Box<Workload>>) {
         match event {
             Event::Init => {
                 self.listing.insert(kind.kind, BTreeSet::new());
@@ -227,7 +248,7 @@ impl Engine {
                 if let Some(listed) = self.listing.get_mut(kind.kind) {
                     listed.insert(workload.id.clone());
                 }
-                self.received(workload);
+                self.received(*workload);
             }
             Event::InitDone => {
                 let listed = self.listing.remove(kind.kind).unwrap_or_default();
@@ -239,7 +260,7 @@ impl Engine {
                 // A watch may lag behind the answer to our own write.
                 let known = self.records.get(&workload.id);
                 if !known.is_some_and(|known| known.workload.is_newer_than(&workload)) {
-                    self.received(workload);
+                    self.received(*workload);
                 }
             }
             Event::Delete(workload) => self.forget(&workload.id),
@@ -261,7 +282,7 @@ impl Engine {
             let mut record = Record::new(workload, seq);
             record.touch(now);
             self.records.insert(id.clone(), record);
-            self.queue.schedule(&id, now);
+            self.wake(&id, now);
             return;
         }
         let Some(record) = self.records.get_mut(&id) else {
@@ -285,7 +306,7 @@ impl Engine {
             }
         }
         self.index.set(id.clone(), interests(&record.workload));
-        self.queue.schedule(&id, now);
+        self.wake(&id, now);
         self.forget_unused(&before);
     }
 
@@ -336,7 +357,7 @@ impl Engine {
             if let Some(record) = self.records.get_mut(&id) {
                 record.source_changed(&change.id.source, change.appeared.as_ref(), session);
                 record.touch(now);
-                self.queue.schedule(&id, now);
+                self.wake(&id, now);
             }
         }
     }

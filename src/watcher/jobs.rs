@@ -1,6 +1,6 @@
 //! The requests of the watcher, each a task of its own, bounded in number and time.
 
-use std::sync::Arc;
+use std::{panic::resume_unwind, sync::Arc};
 
 use jiff::Timestamp;
 use kube::Client;
@@ -16,9 +16,9 @@ use crate::{
         workload::{self, Workload, WorkloadId},
     },
     stamp::{
-        decide::Reason,
         digest::{KEY_BYTES, Keyring},
         patch::Annotations,
+        reason::Reason,
         source::{SourceId, SourceName},
     },
 };
@@ -37,6 +37,8 @@ pub struct Written {
     pub reason: Reason,
     /// The sources that had changed.
     pub changed: Vec<SourceName>,
+    /// Whether it answers somebody else's write rather than a change of content.
+    pub is_repair: bool,
     /// Whether the template was stamped.
     pub restamp: bool,
 }
@@ -176,8 +178,8 @@ impl Jobs {
                     }
                     return done;
                 }
-                // Only an aborted job ends like this: a panic ends the process.
-                Some(Err(_)) => {}
+                Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+                Some(Err(_aborted)) => {}
             }
         }
     }

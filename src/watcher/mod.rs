@@ -11,6 +11,7 @@
 
 mod engine;
 mod jobs;
+mod look;
 mod queue;
 mod record;
 mod sources;
@@ -113,7 +114,7 @@ pub async fn run(
         tasks.spawn(ended("watch", shutdown.clone(), watch));
     }
     drop(streams);
-    let engine = Engine::new(client, settings, metrics.clone());
+    let engine = Engine::new(client, settings, metrics.clone(), readiness.clone());
     tasks.spawn(ended(
         "engine",
         shutdown.clone(),

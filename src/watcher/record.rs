@@ -11,9 +11,11 @@ use super::sources::Seq;
 use crate::{
     cluster::{source::Version, workload::Workload},
     stamp::{
-        decide::Reason,
+        digest::Keyring,
         observed::{Entries, Observed},
+        reason::Reason,
         source::SourceName,
+        stamp::number_of,
         warning::Warning,
     },
 };
@@ -47,6 +49,8 @@ pub struct Record {
     refusals: u32,
     retry_refused: Option<Instant>,
     repairs: Repairs,
+    /// The highest number of a stamp that we wrote.
+    last_stamp: Option<u64>,
     absences: BTreeMap<SourceName, Seq>,
     arrivals: BTreeMap<SourceName, Version>,
 }
@@ -81,9 +85,19 @@ impl Record {
             refusals: 0,
             retry_refused: None,
             repairs: Repairs::default(),
+            last_stamp: None,
             absences: BTreeMap::new(),
             arrivals: BTreeMap::new(),
         }
+    }
+
+    /// Its memory, unfolded if what was folded is known.
+    pub fn observed(&self, keyring: &Keyring) -> Option<Observed> {
+        let mut observed = self.workload.facts.observed.clone()?;
+        if let (Some(entries), Some(key)) = (&self.unfolded, keyring.find(&observed.key)) {
+            observed.unfold(key, entries);
+        }
+        Some(observed)
     }
 
     /// Something happened to the workload or one of its sources.
@@ -125,21 +139,24 @@ impl Record {
         self.retry_refused
     }
 
-    /// A write succeeded.
-    pub fn written(&mut self, reason: Reason, now: Instant) {
+    /// Nothing is left to do.
+    pub fn at_rest(&mut self) {
+        self.unsettled = None;
         self.failures = 0;
-        if !is_repair(reason) {
-            return;
+    }
+
+    /// A write succeeded; `stamp` is what the template carries now.
+    pub fn written(&mut self, is_repair: bool, stamp: Option<&str>, now: Instant) {
+        self.failures = 0;
+        if is_repair {
+            self.repairs.count += 1;
+            self.repairs.last = Some(now);
         }
-        self.repairs.count += 1;
-        self.repairs.last = Some(now);
+        self.last_stamp = stamp.and_then(number_of).max(self.last_stamp);
     }
 
     /// When the next repair may be made: later and later while somebody keeps undoing them.
-    pub fn truce_until(&mut self, reason: Reason, now: Instant) -> Option<Instant> {
-        if !is_repair(reason) {
-            return None;
-        }
+    pub fn truce_until(&mut self, now: Instant) -> Option<Instant> {
         let last = self.repairs.last?;
         let truce = doubled(FIRST_TRUCE, self.repairs.count - 1);
         if now >= last + truce * 4 {
@@ -147,6 +164,22 @@ impl Record {
             return None;
         }
         (now < last + truce).then_some(last + truce)
+    }
+
+    /// Whether a write would answer somebody else's write rather than a change of content: also where a
+    /// whole earlier state was put back, stamp and record together.
+    pub fn is_repair(&self, reason: Reason) -> bool {
+        match reason {
+            Reason::TemplateMoved
+            | Reason::StampDiffers
+            | Reason::AdoptedUnverified
+            | Reason::StampVerified => true,
+            Reason::ContentChanged => {
+                let stamp = self.workload.facts.stamp.as_deref().and_then(number_of);
+                stamp < self.last_stamp
+            }
+            _ => false,
+        }
     }
 
     /// Whether somebody keeps undoing what we write, and that was not reported since the last repair.
@@ -206,17 +239,6 @@ impl Record {
             .map(|(source, _)| source.clone())
             .collect()
     }
-}
-
-/// Writes that answer somebody else's write rather than a change of content.
-fn is_repair(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::TemplateMoved
-            | Reason::StampDiffers
-            | Reason::AdoptedUnverified
-            | Reason::StampVerified
-    )
 }
 
 fn doubled(first: Duration, times: u32) -> Duration {

@@ -3,7 +3,7 @@
 //! Watches lag. A read is trusted while nothing newer than it has been seen: it shows the very version
 //! of the row, or it began after the row was received (reads are quorum reads).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::runtime::watcher::Event;
 
@@ -35,6 +35,7 @@ pub struct Change {
 pub struct Sources {
     rows: BTreeMap<SourceId, SeenRow>,
     listing: BTreeMap<SourceKind, BTreeMap<SourceId, Row>>,
+    listed: BTreeSet<SourceKind>,
     sessions: BTreeMap<SourceKind, Seq>,
     reads: BTreeMap<SourceId, Read>,
     /// Reads under way, with the events of the source since they began.
@@ -68,6 +69,7 @@ impl Sources {
     pub fn apply(&mut self, kind: SourceKind, event: Event<Row>, now: Seq) -> Vec<Change> {
         match event {
             Event::Init => {
+                self.sessions.remove(&kind);
                 self.listing.insert(kind, BTreeMap::new());
                 Vec::new()
             }
@@ -90,11 +92,11 @@ impl Sources {
         }
     }
 
-    /// Whether every kind has been listed.
-    pub fn are_synced(&self) -> bool {
+    /// Whether every kind has been listed once.
+    pub fn are_listed(&self) -> bool {
         SourceKind::ALL
             .iter()
-            .all(|kind| self.sessions.contains_key(kind))
+            .all(|kind| self.listed.contains(kind))
     }
 
     /// Since when the kind has been watched without a gap; nothing while it is being listed.
@@ -183,9 +185,11 @@ impl Sources {
         }
     }
 
-    /// Of a source that was read as absent: how many events there were since, and its version now.
+    /// Of a source that was read as absent, and watched without a gap since: how many events there were,
+    /// and its version now.
     pub fn since_absent(&self, id: &SourceId) -> Option<(u32, Option<&Version>)> {
-        let read = self.reads.get(id)?;
+        let session = self.session(id.source.kind)?;
+        let read = self.reads.get(id).filter(|read| read.began > session)?;
         let version = self.rows.get(id).map(|row| &row.version);
         matches!(read.found, Found::Absent).then_some((read.events_since, version))
     }
@@ -241,6 +245,7 @@ impl Sources {
     fn replace(&mut self, kind: SourceKind, now: Seq) -> Vec<Change> {
         let listed = self.listing.remove(&kind).unwrap_or_default();
         self.sessions.insert(kind, now);
+        self.listed.insert(kind);
         let gone: Vec<_> = self
             .rows
             .keys()
@@ -277,3 +282,6 @@ impl Catalog for NamespaceSources<'_> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! One look at one workload: find its references, read what has to be read, decide, write.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 use super::{
     engine::Engine,
     jobs::{Written, log_failure},
-    record::Record,
+    look::{Conclusion, Look, Next},
     sources::Seq,
 };
 use crate::{
@@ -20,28 +20,15 @@ use crate::{
         workload::{Workload, WorkloadId},
     },
     stamp::{
-        decide::{
-            Case, Comparison, Decision, Live, Reason, compare, decide, live_entries,
-            source_warnings,
-        },
+        decide::Decision,
         digest::Keyring,
         observed::{Entries, Observed, Recorded},
         patch::Annotations,
-        references::{References, resolve},
+        reason::Reason,
         source::{SourceId, SourceName},
         warning::Warning,
     },
 };
-
-/// What a look concludes.
-enum Next {
-    /// Look again then.
-    Wait(Instant),
-    /// Read these first.
-    Read(Vec<SourceId>),
-    /// Carry out the decision.
-    Act(Decision, Vec<Warning>),
-}
 
 impl Engine {
     /// Looks at a workload.
@@ -60,7 +47,7 @@ impl Engine {
         if !record.workload.facts.policy.opted_in() {
             record.unsettled = None;
             let warnings = record.workload.facts.warnings.clone();
-            self.say(id, warnings);
+            self.say(id, &warnings);
             self.count(Reason::NotOptedIn);
             return;
         }
@@ -68,77 +55,29 @@ impl Engine {
             None => {}
             Some(Next::Wait(at)) => self.queue.schedule(id, at),
             Some(Next::Read(sources)) => self.read(id, sources, &keyring),
-            Some(Next::Act(decision, warnings)) => {
-                self.say(id, warnings);
-                self.act(id, decision, &keyring, now);
+            Some(Next::Act(conclusion)) => {
+                self.say(id, &conclusion.warnings);
+                self.act(id, conclusion, &keyring, now);
             }
         }
     }
 
-    fn next(&mut self, id: &WorkloadId, keyring: &Arc<Keyring>, now: Instant) -> Option<Next> {
+    fn next(&mut self, id: &WorkloadId, keyring: &Keyring, now: Instant) -> Option<Next> {
         let record = self.records.get_mut(id)?;
-        let mut observed = record.workload.facts.observed.clone();
-        if let (Some(observed), Some(entries)) = (&mut observed, &record.unfolded)
-            && let Some(key) = keyring.find(&observed.key)
-        {
-            observed.unfold(key, entries);
-        }
-        let retries_refused = record.retries_refused(now);
-        let look = Look::new(record, observed.as_ref(), &self.sources);
+        let tries_refused = record.retries_refused(now);
+        let observed = record.observed(keyring);
+        let look = Look::new(record, observed.as_ref(), &self.sources, keyring);
         let refused = look.unreadable();
-        if retries_refused && !refused.is_empty() {
+        let next = if tries_refused && !refused.is_empty() {
             return Some(Next::Read(refused));
-        }
-        let settle = record
-            .workload
-            .facts
-            .policy
-            .settle()
-            .unwrap_or(self.settings.settle);
-        let settling = record.settled_at(settle).filter(|at| *at > now);
-        let unknown = look.unknown();
-        if !unknown.is_empty() {
-            return Some(match settling.filter(|_| look.can_only_be_stale()) {
-                Some(at) => Next::Wait(at),
-                None => Next::Read(unknown),
-            });
-        }
-        let arrived = record.arrived(|source| self.sources.read_version(&look.id(source)));
-        let live = |source: &SourceName| look.live(source);
-        let case = Case {
-            namespace: &id.namespace,
-            stamp: record.workload.facts.stamp.as_deref(),
-            observed: observed.as_ref(),
-            references: &look.references,
-            live: &live,
-            arrived: &arrived,
-            keyring,
+        } else {
+            look.next(self.settings.settle, now)
         };
-        let decision = decide(&case);
-        if let (Decision::Restamp { .. }, Some(at)) = (&decision, settling) {
-            return Some(Next::Wait(at));
-        }
-        if !matches!(decision, Decision::Leave(_)) {
-            let outdated = look.read_before(record.received, &case);
-            if !outdated.is_empty() {
-                return Some(Next::Read(outdated));
-            }
-        }
-        let mut warnings = record.workload.facts.warnings.clone();
-        warnings.extend(source_warnings(&case));
-        let folded = matches!(
-            observed.as_ref().map(|o| &o.recorded),
-            Some(Recorded::Folded(_))
-        );
-        let unfolded = folded.then(|| live_entries(&case, &keyring.current));
         let record = self.records.get_mut(id)?;
-        if unfolded.is_some() && decision == Decision::Leave(Reason::Current) {
-            record.unfolded = unfolded;
-        }
         if let Some(at) = record.refused(!refused.is_empty(), now) {
             self.queue.schedule(id, at);
         }
-        Some(Next::Act(decision, warnings))
+        Some(next)
     }
 
     fn read(&mut self, id: &WorkloadId, sources: Vec<SourceId>, keyring: &Arc<Keyring>) {
@@ -154,14 +93,15 @@ impl Engine {
         }
     }
 
-    fn act(&mut self, id: &WorkloadId, decision: Decision, keyring: &Keyring, now: Instant) {
-        let reason = decision.reason();
-        let (observed, stamp, changed) = match decision {
+    fn act(&mut self, id: &WorkloadId, conclusion: Conclusion, keyring: &Keyring, now: Instant) {
+        let reason = conclusion.decision.reason();
+        let (observed, stamp, changed) = match conclusion.decision {
             Decision::Leave(reason) => {
                 self.count(reason);
                 debug!(workload = %id, reason = %reason, "nothing to do");
                 if let Some(record) = self.records.get_mut(id) {
-                    record.unsettled = None;
+                    record.at_rest();
+                    record.unfolded = conclusion.unfolded.or(record.unfolded.take());
                 }
                 return;
             }
@@ -176,7 +116,8 @@ impl Engine {
         let Some(record) = self.records.get_mut(id) else {
             return;
         };
-        if let Some(at) = record.truce_until(reason, now) {
+        let is_repair = record.is_repair(reason);
+        if let Some(at) = record.truce_until(now).filter(|_| is_repair) {
             self.fight(id);
             self.queue.schedule(id, at);
             return;
@@ -196,6 +137,7 @@ impl Engine {
                 id: id.clone(),
                 reason,
                 changed,
+                is_repair,
                 restamp: write.stamp.is_some(),
             };
             self.writing.insert(id.clone());
@@ -237,14 +179,14 @@ impl Engine {
     }
 
     /// Tells people what is wrong, once.
-    fn say(&mut self, id: &WorkloadId, warnings: Vec<Warning>) {
+    fn say(&mut self, id: &WorkloadId, warnings: &[Warning]) {
         let Some(record) = self.records.get_mut(id) else {
             return;
         };
         if record.said == warnings {
             return;
         }
-        let said = std::mem::replace(&mut record.said, warnings.clone());
+        let said = std::mem::replace(&mut record.said, warnings.to_vec());
         for warning in warnings.iter().filter(|warning| !said.contains(warning)) {
             warn!(workload = %id, reason = warning.reason(), "{warning}");
             if warning.is_of_annotations() {
@@ -261,6 +203,9 @@ impl Engine {
     }
 
     pub(super) fn read_done(&mut self, id: SourceId, began: Seq, result: Result<Content, Error>) {
+        if began < self.keyring_since {
+            return;
+        }
         let label = result.as_ref().map_or_else(Error::reason, |_| "ok");
         self.metrics.reads.with_label_values(&[label]).inc();
         let waiting = self.waiting.remove(&id).unwrap_or_default();
@@ -298,7 +243,6 @@ impl Engine {
                 self.jobs.refresh(id.clone());
                 return;
             }
-            Err(Error::NotFound { .. }) => debug!(workload = %id, "it was deleted meanwhile"),
             Err(error) => {
                 if let Some(record) = self.records.get_mut(id) {
                     let pause = record.failed(now);
@@ -315,6 +259,7 @@ impl Engine {
             id,
             reason,
             changed,
+            is_repair,
             restamp,
         } = written;
         let names: Vec<_> = changed.iter().map(ToString::to_string).collect();
@@ -325,7 +270,7 @@ impl Engine {
             info!(workload = %id, reason = %reason, "recorded");
         }
         if let Some(record) = self.records.get_mut(id) {
-            record.written(*reason, now);
+            record.written(*is_repair, workload.facts.stamp.as_deref(), now);
             let unsettled = record.unsettled.take();
             if let (true, Some(unsettled)) = (*restamp, unsettled) {
                 let kind = id.kind.kind;
@@ -336,9 +281,20 @@ impl Engine {
                     .observe(took);
             }
         }
-        self.received(workload);
+        self.answered(workload);
         if *restamp {
             self.publish(id, EventReason::Reloaded, reloaded(id, *reason, changed));
+        }
+    }
+
+    /// Takes in a workload from the answer to a request, unless the watch has said more since.
+    fn answered(&mut self, workload: Workload) {
+        let known = self
+            .records
+            .get(&workload.id)
+            .map(|record| &record.workload);
+        if known.is_some_and(|known| known.uid == workload.uid && !known.is_newer_than(&workload)) {
+            self.received(workload);
         }
     }
 
@@ -346,8 +302,7 @@ impl Engine {
         self.writing.remove(id);
         let now = Instant::now();
         match result {
-            Ok(workload) => self.received(workload),
-            Err(Error::NotFound { .. }) => {}
+            Ok(workload) => self.answered(workload),
             Err(error) => {
                 log_failure("cannot read a workload; trying again", &error);
                 if let Some(record) = self.records.get_mut(id) {
@@ -365,94 +320,6 @@ impl Engine {
             Ok(()) | Err(Error::NotFound { .. }) => {}
             Err(error) => warn!(workload = %id, error = chain(&error), "cannot publish an Event"),
         }
-    }
-}
-
-/// A workload beside what is known of its sources.
-struct Look<'a> {
-    namespace: &'a str,
-    references: References,
-    recorded: Option<&'a Entries>,
-    evident: bool,
-    sources: &'a super::sources::Sources,
-}
-
-impl<'a> Look<'a> {
-    fn new(
-        record: &'a Record,
-        observed: Option<&'a Observed>,
-        sources: &'a super::sources::Sources,
-    ) -> Self {
-        let facts = &record.workload.facts;
-        let namespace = &*record.workload.id.namespace;
-        let recorded = observed.and_then(Observed::entries);
-        let evident = observed.is_some_and(|o| {
-            *o.namespace == *namespace && o.stamp.as_deref() == facts.stamp.as_deref()
-        });
-        Self {
-            references: resolve(
-                &facts.policy,
-                &facts.usages,
-                &sources.within(namespace),
-                recorded,
-            ),
-            namespace,
-            recorded,
-            evident,
-            sources,
-        }
-    }
-
-    fn id(&self, source: &SourceName) -> SourceId {
-        source.within(self.namespace)
-    }
-
-    fn live(&self, source: &SourceName) -> Live<'a> {
-        self.sources
-            .live(&self.id(source))
-            .unwrap_or(Live::Unreadable)
-    }
-
-    /// The sources that have to be read before anything can be decided.
-    fn unknown(&self) -> Vec<SourceId> {
-        let ids = self.references.keys().map(|source| self.id(source));
-        ids.filter(|id| self.sources.live(id).is_none()).collect()
-    }
-
-    /// The sources that could not be read.
-    fn unreadable(&self) -> Vec<SourceId> {
-        let ids = self.references.keys().map(|source| self.id(source));
-        ids.filter(|id| self.sources.is_unreadable(id)).collect()
-    }
-
-    /// Whether reading could show nothing but changed content: then there is no hurry, and the settle
-    /// window may save the read.
-    fn can_only_be_stale(&self) -> bool {
-        let Some(recorded) = self.recorded.filter(|_| self.evident) else {
-            return false;
-        };
-        self.references.iter().all(|(source, reference)| {
-            let entry = recorded.get(source);
-            entry.is_some_and(|entry| entry.digest.is_some() && entry.keys == reference.usage.keys)
-        })
-    }
-
-    /// The sources that a write would rest on, and that were read before the workload was received. A
-    /// watch of sources that lags behind the one of workloads would undo a newer stamp otherwise.
-    fn read_before(&self, received: Seq, case: &Case<'_>) -> Vec<SourceId> {
-        let differs =
-            |comparison: &Comparison| !matches!(comparison, Comparison::Same | Comparison::Unknown);
-        let rests_on: BTreeSet<&SourceName> = match compare(case) {
-            Some(compared) => compared
-                .into_iter()
-                .filter(|(_, c)| differs(c))
-                .map(|(source, _)| source)
-                .collect(),
-            None => self.references.keys().collect(),
-        };
-        let ids = rests_on.into_iter().map(|source| self.id(source));
-        ids.filter(|id| !self.sources.was_read_after(id, received))
-            .collect()
     }
 }
 

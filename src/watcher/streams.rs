@@ -28,10 +28,13 @@ use crate::{
 /// Objects of one page of a list. A page is in memory as a whole.
 const PAGE: u32 = 100;
 
+/// Why a process is not ready whose lists are not complete.
+const UNLISTED: &str = "not listed yet";
+
 /// What the watches tell.
 pub enum Input {
     /// Of a kind of workload.
-    Workload(&'static WorkloadKind, Event<Workload>),
+    Workload(&'static WorkloadKind, Event<Box<Workload>>),
     /// Of a kind of source.
     Source(SourceKind, Event<Row>),
 }
@@ -50,37 +53,37 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Watches a kind of workload for ever.
-    pub async fn workloads(self, kind: &'static WorkloadKind) {
-        let parse = move |object: DynamicObject| Workload::parse(kind, &object);
+    /// Watches a kind of workload for ever. The process is not ready before the first list.
+    pub fn workloads(self, kind: &'static WorkloadKind) -> impl Future<Output = ()> {
+        let parse = move |object: DynamicObject| Workload::parse(kind, &object).map(Box::new);
         let input = move |event| Input::Workload(kind, event);
-        self.watch(&kind.api_resource(), kind.resource(), parse, input)
-            .await;
+        self.readiness.waits_for(&kind.resource(), UNLISTED);
+        async move {
+            self.watch(&kind.api_resource(), &kind.resource(), parse, input)
+                .await
+        }
     }
 
-    /// Watches a kind of source for ever, metadata only.
-    pub async fn sources(self, kind: SourceKind) {
+    /// Watches a kind of source for ever, metadata only. The process is not ready before the first list.
+    pub fn sources(self, kind: SourceKind) -> impl Future<Output = ()> {
         let parse = move |object: SourceMetadata| object.into_row(kind);
         let input = move |event| Input::Source(kind, event);
-        self.watch(
-            &source::api_resource(kind),
-            kind.plural().to_owned(),
-            parse,
-            input,
-        )
-        .await;
+        self.readiness.waits_for(kind.plural(), UNLISTED);
+        async move {
+            self.watch(&source::api_resource(kind), kind.plural(), parse, input)
+                .await
+        }
     }
 
     async fn watch<K, T>(
         &self,
         resource: &ApiResource,
-        name: String,
+        name: &str,
         parse: impl Fn(K) -> Option<T>,
         input: impl Fn(Event<T>) -> Input,
     ) where
         K: Resource<DynamicType = ApiResource> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
-        self.readiness.waits_for(&name, "not listed yet");
         let config = watcher::Config::default().page_size(PAGE);
         loop {
             let api: Api<K> = Api::all_with(self.client.clone(), resource);
@@ -89,7 +92,7 @@ impl Streams {
                 match event {
                     Ok(event) => {
                         if matches!(event, Event::InitDone) {
-                            self.readiness.has(&name);
+                            self.readiness.has(name);
                         }
                         let Some(event) = map(event, &parse) else {
                             continue;
@@ -100,7 +103,7 @@ impl Streams {
                     }
                     Err(error) => {
                         let starts_over = must_start_over(&error);
-                        self.report(&name, error);
+                        self.report(name, error);
                         if starts_over {
                             break;
                         }

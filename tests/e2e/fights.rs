@@ -1,7 +1,8 @@
 //! Writers that keep undoing what Restamp writes.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+use restamp::stamp::annotations::OBSERVED;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -22,7 +23,7 @@ async fn a_writer_that_fights_every_second_is_met_with_backoff_an_event_and_a_me
 
     let strip = json!({ "spec": { "template": { "metadata": { "annotations": null } } } });
     let (mut stripped, end) = (0, Instant::now() + Duration::from_secs(30));
-    let mut stamps = std::collections::BTreeSet::new();
+    let mut stamps = BTreeSet::new();
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     while Instant::now() < end {
         every_second.tick().await;
@@ -66,4 +67,27 @@ async fn a_writer_that_puts_the_whole_object_is_not_answered_every_time() {
         each(0),
         "adoption rolls nothing"
     );
+}
+
+#[tokio::test]
+async fn a_manifest_that_carries_an_old_stamp_and_record_is_not_answered_every_time() {
+    let (ground, _) = Ground::shared_with_watcher().await;
+    let shop = Shop::stocked(&ground, "fight-export").await;
+    let exported = shop.workload(WEB).await;
+    let old = json!({
+        "metadata": { "annotations": { OBSERVED: exported.metadata.annotations.unwrap_or_default()[OBSERVED] } },
+        "spec": { "template": { "metadata": { "annotations": null } } },
+    });
+    let change = shop.set_secret("db", &[("user", "app"), ("password", "two")]);
+    assert_eq!(shop.rollouts(change).await, each(1));
+    let (mut restamps, end) = (0, Instant::now() + Duration::from_secs(15));
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    while Instant::now() < end {
+        every_second.tick().await;
+        if shop.stamp(WEB).await.is_some() {
+            restamps += 1;
+            shop.patch_workload(WEB, DEPLOYER, old.clone()).await;
+        }
+    }
+    assert!((2..=5).contains(&restamps), "{restamps}");
 }

@@ -196,3 +196,27 @@ async fn p2_a_running_cluster_is_adopted_without_a_rollout() {
     }
     assert_eq!(shop.revisions().await, each(1));
 }
+
+#[tokio::test]
+async fn p1_a_searched_source_that_is_deleted_and_comes_back_different_is_one_rollout() {
+    let shop = Shop::open(&Ground::shared().await, "p1-search").await;
+    let marked = json!({ "reloader.stakater.com/match": "true" });
+    shop.set_annotated_secret("db", marked.clone(), &[("password", "one")])
+        .await;
+    shop.set_config_map("app", &[("level", "info")]).await;
+    for name in WEB {
+        let search = json!({ "reloader.stakater.com/search": "true" });
+        shop.create_workload(name, search, crate::support::shop::web_pod())
+            .await;
+    }
+    shop.until_recorded(&WEB).await;
+    let unmarked = shop.set_config_map("app", &[("level", "debug")]);
+    assert_eq!(shop.rollouts(unmarked).await, each(0));
+    let back = async {
+        shop.delete_secret("db").await;
+        shop.until_quiet().await;
+        shop.set_annotated_secret("db", marked, &[("password", "two")])
+            .await;
+    };
+    assert_eq!(shop.rollouts(back).await, each(1));
+}

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use proptest::prelude::*;
+mod properties;
 
 use super::*;
 use crate::stamp::{
@@ -114,10 +114,11 @@ impl Setting<'_> {
             .iter()
             .map(|(name, content)| {
                 let content = content.as_ref().map(|content| {
-                    let values = content
+                    let values: Vec<_> = content
                         .iter()
-                        .map(|(key, value)| (key.as_str(), Encoding::Text, value.as_bytes()));
-                    SourceDigests::of(self.keyring, name.within("shop"), values)
+                        .map(|(key, value)| (key.as_str(), Encoding::Text, value.as_bytes()))
+                        .collect();
+                    SourceDigests::of(self.keyring, name.within("shop"), &values)
                 });
                 (name.clone(), content)
             })
@@ -474,6 +475,61 @@ fn folded_entries_are_compared_as_a_whole() {
 }
 
 #[test]
+fn a_right_that_is_taken_away_rolls_nothing() {
+    let (references, keyring) = (uses(&["db", "locked"]), ring(1, None));
+    let world = World::default().with("db", "a").with("locked", "x");
+    let mut stored = adopted(&references, &world);
+    let rule = setting(&references, &keyring);
+    rule.settle(&mut stored, &world.clone().with("db", "b"));
+    let locked = world.with("db", "b").unreadable("locked");
+    let mut bare = Stored {
+        observed: None,
+        ..stored.clone()
+    };
+    assert_eq!(rule.settle(&mut bare, &locked), [Reason::AdoptedUnverified]);
+    let Some(observed) = &mut stored.observed else {
+        panic!("recorded");
+    };
+    let entries = observed.entries().unwrap().clone();
+    observed.recorded = Recorded::Folded(fold(&key(1), "shop", &entries));
+    assert_eq!(
+        rule.decide(&stored, &locked),
+        Decision::Leave(Reason::Unreadable)
+    );
+}
+
+#[test]
+fn sources_that_were_absent_survive_two_rotations() {
+    let references = uses(&["db"]);
+    let mut stored = adopted(&references, &World::default());
+    for (current, previous) in [(2, 1), (3, 2)] {
+        let keyring = ring(current, Some(previous));
+        let reasons = setting(&references, &keyring).settle(&mut stored, &World::default());
+        assert_eq!(reasons, [Reason::Rekeyed]);
+    }
+    let keyring = ring(3, Some(2));
+    let appeared = World::default().with("db", "a");
+    let reasons = setting(&references, &keyring).settle(&mut stored, &appeared);
+    assert_eq!(reasons, [Reason::ContentChanged], "in doubt, it is stale");
+}
+
+#[test]
+fn what_was_recorded_of_a_moved_template_is_dropped_with_its_last_reference() {
+    let (none, one, keyring) = (References::new(), uses(&["db"]), ring(1, None));
+    let world = World::default().with("db", "a");
+    let mut stored = adopted(&one, &world);
+    stored.stamp = Some("edited".to_owned());
+    assert_eq!(
+        setting(&none, &keyring).settle(&mut stored, &world),
+        [Reason::ReferencesChanged]
+    );
+    assert_eq!(
+        setting(&one, &keyring).settle(&mut stored, &world),
+        [Reason::ReferencesChanged]
+    );
+}
+
+#[test]
 fn a_workload_without_sources_is_left_alone() {
     let (references, keyring) = (References::new(), ring(1, None));
     let rule = setting(&references, &keyring);
@@ -495,7 +551,7 @@ fn missing_sources_and_keys_are_said_unless_optional() {
     let digests = SourceDigests::of(
         &keyring,
         secret("db").within("shop"),
-        [("a", Encoding::Binary, b"1".as_slice())].into_iter(),
+        &[("a", Encoding::Binary, b"1")],
     );
     let nothing_arrived = BTreeSet::new();
     let warnings = |optional| {
@@ -540,101 +596,4 @@ fn missing_sources_and_keys_are_said_unless_optional() {
 fn every_reason_has_a_name_of_its_own() {
     let names: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
     assert_eq!(names.len(), Reason::ALL.len());
-}
-
-fn worlds() -> impl Strategy<Value = World> {
-    let source = prop_oneof![
-        1 => Just(None),
-        6 => prop::collection::btree_map("[ab]", "[xy]", 0..3).prop_map(Some),
-    ];
-    prop::collection::btree_map("[abc]".prop_map(|name| secret(&name)), source, 0..4)
-        .prop_map(|sources| World { sources })
-}
-
-fn references() -> impl Strategy<Value = References> {
-    let keys = prop_oneof![
-        Just(Keys::All),
-        prop::collection::btree_set("[ab]".prop_map(Box::<str>::from), 1..3).prop_map(Keys::Only),
-    ];
-    let reference = (keys, any::<bool>()).prop_map(|(keys, literal)| Reference {
-        literal,
-        ..reference(keys)
-    });
-    prop::collection::btree_map("[abc]".prop_map(|name| secret(&name)), reference, 0..4)
-}
-
-fn stamps() -> impl Strategy<Value = Option<String>> {
-    prop_oneof![
-        Just(None),
-        any::<String>().prop_map(Some),
-        (0..3u8, any::<[u8; 16]>(), any::<u64>()).prop_map(|(seed, bytes, n)| {
-            let digest: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            Some(format!("v1.{}.{digest}.{n}", key(seed).id()))
-        }),
-    ]
-}
-
-proptest! {
-    /// Whatever is stored, the first decision's patch leaves nothing to decide.
-    #[test]
-    fn deciding_is_idempotent(
-        uses in references(),
-        before in worlds(),
-        earlier in references(),
-        world in worlds(),
-        stamp in stamps(),
-        keep_stamp in any::<bool>(),
-        rotated in any::<bool>(),
-    ) {
-        let mut stored = Stored::default();
-        let first = ring(1, None);
-        stored.apply(&setting(&earlier, &first).decide(&stored, &before));
-        if !keep_stamp {
-            stored.stamp = stamp;
-        }
-        let keyring = if rotated { ring(2, Some(1)) } else { first };
-        let rule = setting(&uses, &keyring);
-        stored.apply(&rule.decide(&stored, &world));
-        let again = rule.decide(&stored, &world);
-        prop_assert!(matches!(again, Decision::Leave(_)), "{:?}", again);
-    }
-
-    /// P2: whatever else differs, the same content does not restamp a template that nobody moved.
-    #[test]
-    fn the_same_content_never_restamps(
-        uses in references(),
-        earlier in references(),
-        world in worlds(),
-        rotated in any::<bool>(),
-    ) {
-        let mut stored = Stored::default();
-        let first = ring(1, None);
-        stored.apply(&setting(&earlier, &first).decide(&stored, &world));
-        let keyring = if rotated { ring(2, Some(1)) } else { first };
-        let decision = setting(&uses, &keyring).decide(&stored, &world);
-        prop_assert!(!matches!(decision, Decision::Restamp { .. }), "{:?}", decision);
-    }
-
-    /// P1: with a record, a readable difference in what is used always restamps.
-    #[test]
-    fn a_recorded_difference_always_restamps(uses in references(), before in worlds(), after in worlds()) {
-        let keyring = ring(1, None);
-        let rule = setting(&uses, &keyring);
-        let mut stored = Stored::default();
-        stored.apply(&rule.decide(&stored, &before));
-        let seen = |world: &World, name: &SourceName, keys: &Keys| -> Option<Vec<Option<String>>> {
-            let content = world.sources.get(name)?.as_ref()?;
-            Some(match keys {
-                Keys::All => content.iter().map(|(key, value)| Some(format!("{key}={value}"))).collect(),
-                Keys::Only(keys) => keys.iter().map(|key| content.get(&**key).cloned()).collect(),
-            })
-        };
-        let differs = uses.iter().any(|(name, reference)| {
-            let keys = &reference.usage.keys;
-            let (before, after) = (seen(&before, name, keys), seen(&after, name, keys));
-            before.is_some() && after.is_some() && before != after
-        });
-        let restamps = matches!(rule.decide(&stored, &after), Decision::Restamp { .. });
-        prop_assert!(restamps || !differs);
-    }
 }

@@ -23,15 +23,18 @@ fn id(namespace: &str, kind: SourceKind, name: &str) -> SourceId {
 type Content = Vec<(String, bool, Vec<u8>)>;
 
 fn digests(ring: &Keyring, id: &SourceId, content: &Content) -> SourceDigests {
-    let values = content.iter().map(|(key, text, bytes)| {
-        let encoding = if *text {
+    let encoding = |text: bool| {
+        if text {
             Encoding::Text
         } else {
             Encoding::Binary
-        };
-        (key.as_str(), encoding, bytes.as_slice())
-    });
-    SourceDigests::of(ring, id.clone(), values)
+        }
+    };
+    let values: Vec<_> = content
+        .iter()
+        .map(|(key, text, bytes)| (key.as_str(), encoding(*text), bytes.as_slice()))
+        .collect();
+    SourceDigests::of(ring, id.clone(), &values)
 }
 
 fn digest_of(id: &SourceId, content: &Content, keys: &Keys) -> Digest {

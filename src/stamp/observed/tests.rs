@@ -94,7 +94,7 @@ fn edited_truncated_and_future_texts_are_told_apart() {
         .text;
     let future = whole.replacen("\"v\":1", "\"v\":2", 1);
     assert_eq!(Observed::parse(&future), Err(ObservedError::Version(2)));
-    let truncated = &whole[..whole.len() - 10];
+    let truncated = whole.get(..whole.len() - 10).unwrap();
     let edits = [
         "",
         "null",
@@ -112,7 +112,7 @@ fn edited_truncated_and_future_texts_are_told_apart() {
     for text in edits {
         let error = Observed::parse(text).expect_err(text);
         assert!(
-            matches!(error, ObservedError::Malformed(_)),
+            !matches!(error, ObservedError::Version(_)),
             "{text}: {error}"
         );
     }

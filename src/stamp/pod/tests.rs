@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn usages(spec: Value) -> Vec<String> {
+fn usages(spec: &Value) -> Vec<String> {
     let template: PodTemplate = serde_json::from_value(json!({ "spec": spec })).unwrap();
     template
         .usages()
@@ -18,13 +18,13 @@ fn usages(spec: Value) -> Vec<String> {
         .collect()
 }
 
-fn mounted(volume: Value, mounts: Value) -> Vec<String> {
-    usages(json!({ "volumes": [volume], "containers": [{ "volumeMounts": mounts }] }))
+fn mounted(volume: &Value, mounts: &Value) -> Vec<String> {
+    usages(&json!({ "volumes": [volume], "containers": [{ "volumeMounts": mounts }] }))
 }
 
 #[test]
 fn env_uses_single_keys_and_env_from_uses_all() {
-    let found = usages(json!({ "containers": [{
+    let found = usages(&json!({ "containers": [{
         "env": [
             { "name": "PLAIN", "value": "x" },
             { "name": "A", "valueFrom": { "secretKeyRef": { "name": "db", "key": "user" } } },
@@ -50,7 +50,7 @@ fn env_uses_single_keys_and_env_from_uses_all() {
 
 #[test]
 fn init_containers_and_sidecars_count() {
-    let found = usages(json!({
+    let found = usages(&json!({
         "initContainers": [
             { "envFrom": [{ "secretRef": { "name": "migrate" } }] },
             { "restartPolicy": "Always", "envFrom": [{ "configMapRef": { "name": "sidecar" } }] },
@@ -63,9 +63,9 @@ fn init_containers_and_sidecars_count() {
 #[test]
 fn a_volume_counts_only_when_it_is_mounted() {
     let volume = json!({ "name": "v", "configMap": { "name": "app" } });
-    assert!(mounted(volume.clone(), json!([{ "name": "other" }])).is_empty());
+    assert!(mounted(&volume, &json!([{ "name": "other" }])).is_empty());
     assert_eq!(
-        mounted(volume, json!([{ "name": "v" }])),
+        mounted(&volume, &json!([{ "name": "v" }])),
         ["ConfigMap/app[*]"]
     );
 }
@@ -78,7 +78,7 @@ fn items_and_projections_narrow_the_keys() {
         { "serviceAccountToken": { "path": "token" } },
     ]}});
     assert_eq!(
-        mounted(volume, json!([{ "name": "v" }])),
+        mounted(&volume, &json!([{ "name": "v" }])),
         ["ConfigMap/ca?[*]", "Secret/tls[tls.crt]"]
     );
 }
@@ -128,17 +128,13 @@ fn a_sub_path_mount_uses_the_file_it_shows() {
         (&items, json!([{ "name": "v" }]), "Secret/s[a,b,c]"),
     ];
     for (volume, mounts, expected) in cases {
-        assert_eq!(
-            mounted(volume.clone(), mounts.clone()),
-            [expected],
-            "{mounts}"
-        );
+        assert_eq!(mounted(volume, &mounts), [expected], "{mounts}");
     }
 }
 
 #[test]
 fn several_uses_of_one_source_add_up() {
-    let found = usages(json!({
+    let found = usages(&json!({
         "volumes": [
             { "name": "unmounted", "secret": { "secretName": "s" } },
             { "name": "second", "secret": { "secretName": "s", "optional": true } },
@@ -153,7 +149,7 @@ fn several_uses_of_one_source_add_up() {
 
 #[test]
 fn other_secrets_of_a_pod_are_not_references() {
-    let found = usages(json!({
+    let found = usages(&json!({
         "imagePullSecrets": [{ "name": "pull" }],
         "volumes": [
             { "name": "v", "cephfs": { "secretRef": { "name": "ceph" } } },

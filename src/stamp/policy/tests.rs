@@ -122,6 +122,7 @@ fn the_template_counts_only_without_keys_on_the_workload() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn says_what_is_wrong() {
     let annotation = CONFIG_MAP_RELOAD;
     let piece = "a[".to_owned();

@@ -56,7 +56,7 @@ async fn failures_wait_longer_and_longer_up_to_a_limit() {
     let pauses: Vec<_> = (0..12).map(|_| record.failed(now).as_secs()).collect();
     assert_eq!(pauses[..4], [1, 2, 4, 8]);
     assert_eq!(pauses.last(), Some(&MAX_PAUSE.as_secs()));
-    record.written(Reason::ContentChanged, now);
+    record.written(false, None, now);
     assert_eq!(record.failed(now), FIRST_PAUSE);
 }
 
@@ -65,23 +65,42 @@ async fn repairs_that_keep_being_undone_become_rare_and_are_reported() {
     let (mut record, mut now) = (record(), Instant::now());
     let mut waits = Vec::new();
     for _ in 0..5 {
-        assert_eq!(record.truce_until(Reason::TemplateMoved, now), None);
-        record.written(Reason::TemplateMoved, now);
-        let at = record.truce_until(Reason::TemplateMoved, now).unwrap();
+        assert_eq!(record.truce_until(now), None);
+        record.written(record.is_repair(Reason::TemplateMoved), None, now);
+        let at = record.truce_until(now).unwrap();
         waits.push((at - now).as_secs());
         now = at;
     }
     assert_eq!(waits, [2, 4, 8, 16, 32]);
     assert!(record.report_fight());
     assert!(!record.report_fight(), "once for each repair");
-    assert_eq!(
-        record.truce_until(Reason::ContentChanged, now),
-        None,
+    assert!(
+        !record.is_repair(Reason::ContentChanged),
         "real changes do not wait"
     );
     let calm = now + Duration::from_secs(1000);
-    assert_eq!(record.truce_until(Reason::TemplateMoved, calm), None);
+    assert_eq!(record.truce_until(calm), None);
     assert!(!record.report_fight(), "a calm time ends it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_earlier_state_that_is_put_back_counts_as_undone() {
+    let (mut record, now) = (record(), Instant::now());
+    let changed = Reason::ContentChanged;
+    record.written(record.is_repair(changed), Some("v1.k.d.3"), now);
+    for (stamp, is_repair) in [
+        (Some("v1.k.d.3"), false),
+        (Some("v1.k.d.4"), false),
+        (Some("v1.k.d.2"), true),
+        (Some("edited"), true),
+        (None, true),
+    ] {
+        record.workload.facts.stamp = stamp.map(Box::from);
+        assert_eq!(record.is_repair(changed), is_repair, "{stamp:?}");
+    }
+    assert_eq!(record.truce_until(now), None, "content really changed");
+    record.written(record.is_repair(changed), Some("v1.k.d.4"), now);
+    assert!(record.truce_until(now).is_some());
 }
 
 #[test]

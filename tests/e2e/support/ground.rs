@@ -201,6 +201,11 @@ impl Ground {
     /// Starts a watcher under its own ServiceAccount.
     pub async fn watcher(&self, name: &str) -> Watcher {
         let kubeconfig = self.kubeconfig_of(SYSTEM, "restamp-watcher").await;
+        self.watcher_with(name, &kubeconfig)
+    }
+
+    /// Starts a watcher with somebody's rights.
+    pub fn watcher_with(&self, name: &str, kubeconfig: &Path) -> Watcher {
         let admin = free_port();
         let mut command = Command::new(restamp());
         command

@@ -95,8 +95,19 @@ impl Shop {
 
     /// Creates or updates a Secret, so that it holds exactly `data`.
     pub async fn set_secret(&self, name: &str, data: &[(&str, &str)]) {
+        self.set_annotated_secret(name, json!({}), data).await;
+    }
+
+    /// Creates or updates a Secret, so that it has exactly these annotations and `data`.
+    pub async fn set_annotated_secret(
+        &self,
+        name: &str,
+        annotations: Value,
+        data: &[(&str, &str)],
+    ) {
         let data: BTreeMap<_, _> = data.iter().copied().collect();
-        let object = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": data });
+        let metadata = json!({ "name": name, "annotations": annotations });
+        let object = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data });
         self.put::<Secret>(name, object).await;
     }
 

@@ -1,0 +1,274 @@
+//! `restamp explain`: what the watcher would do for a workload, and why, from the same decision code.
+//!
+//! ```text
+//!  read (what the caller may read) -> stamp/ decide -> report
+//! ```
+//!
+//! It works with the rights of whoever runs it, and calls unknown what it may not read.
+
+mod report;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::Client;
+
+use crate::{
+    cluster::{
+        Error,
+        error::chain,
+        key::{self, KeyError},
+        source::{self, Content},
+        workload::{self, Workload, WorkloadId},
+    },
+    stamp::{
+        decide::{Case, Comparison, Decision, Live, compare, decide, source_warnings},
+        digest::{InstallationKey, KEY_BYTES, KeyTooShort, Keyring},
+        policy::Marks,
+        reason::Reason,
+        references::{Catalog, Reference, References, resolve},
+        source::{SourceKind, SourceName},
+    },
+};
+use report::{Action, SourceReport};
+pub use report::{Output, Report};
+
+/// Why there is no answer at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    /// The workload itself cannot be read.
+    #[error(transparent)]
+    Workload(#[from] Error),
+    /// Cannot be: see [`blank_keyring`].
+    #[error(transparent)]
+    Key(#[from] KeyTooShort),
+}
+
+/// Finds out.
+///
+/// # Errors
+/// When the workload cannot be read. Whatever else cannot be read is called unknown in the report.
+pub async fn explain(
+    client: &Client,
+    id: &WorkloadId,
+    restamp_namespace: &str,
+) -> Result<Report, ExplainError> {
+    let workload = workload::get(client, id).await?;
+    Ok(Seen::read(client, workload, restamp_namespace)
+        .await?
+        .report())
+}
+
+/// Everything that the answer rests on.
+struct Seen {
+    workload: Workload,
+    /// Nothing if it may not be read: then nothing can be compared.
+    key: Option<Keyring>,
+    blank: Keyring,
+    listed: Listed,
+    references: References,
+    contents: BTreeMap<SourceName, Result<Content, Error>>,
+    unknown: Vec<String>,
+}
+
+impl Seen {
+    async fn read(
+        client: &Client,
+        workload: Workload,
+        restamp_namespace: &str,
+    ) -> Result<Self, ExplainError> {
+        let mut unknown = Vec::new();
+        let key = key::read(client, restamp_namespace)
+            .await
+            .map_err(|error| unknown.push(key_unknown(&error)))
+            .ok();
+        let blank = blank_keyring()?;
+        let listed = Listed::read(client, &workload, &mut unknown).await;
+        let facts = &workload.facts;
+        let recorded = facts
+            .observed
+            .as_ref()
+            .and_then(|observed| observed.entries());
+        let references = resolve(&facts.policy, &facts.usages, &listed, recorded);
+        let mut contents = BTreeMap::new();
+        for name in references.keys() {
+            let id = name.within(&workload.id.namespace);
+            let read = source::read(client, &id, key.as_ref().unwrap_or(&blank)).await;
+            unknown.extend(read.as_ref().err().map(unknown_because));
+            contents.insert(name.clone(), read);
+        }
+        Ok(Self {
+            workload,
+            key,
+            blank,
+            listed,
+            references,
+            contents,
+            unknown,
+        })
+    }
+
+    fn report(self) -> Report {
+        let nothing = BTreeSet::new();
+        let live = |name: &SourceName| self.live(name);
+        let case = Case {
+            namespace: &self.workload.id.namespace,
+            stamp: self.workload.facts.stamp.as_deref(),
+            observed: self.workload.facts.observed.as_ref(),
+            references: &self.references,
+            live: &live,
+            arrived: &nothing,
+            keyring: self.key.as_ref().unwrap_or(&self.blank),
+        };
+        let compared: BTreeMap<_, _> = compare(&case)
+            .filter(|_| self.key.is_some())
+            .into_iter()
+            .flatten()
+            .collect();
+        let followed = self.references.iter().map(|(name, reference)| {
+            let state = self.state(name, compared.get(name).copied());
+            SourceReport::new(name, reference, &self.workload.facts.policy, state)
+        });
+        let sources = followed.chain(self.not_selected()).collect();
+        let of_annotations = self.workload.facts.warnings.iter().map(ToString::to_string);
+        let of_sources = source_warnings(&case);
+        let warnings = of_annotations
+            .chain(of_sources.iter().map(ToString::to_string))
+            .collect();
+        let (action, reason, because) = self.conclusion(&case);
+        Report {
+            workload: self.workload.id.to_string(),
+            opted_in_by: self.workload.facts.policy.opted_in_by(),
+            action,
+            reason,
+            because,
+            stamp: self.workload.facts.stamp.as_deref().map(str::to_owned),
+            sources,
+            warnings,
+            unknown: self.unknown.clone(),
+        }
+    }
+
+    fn live(&self, name: &SourceName) -> Live<'_> {
+        match self.contents.get(name) {
+            Some(Ok(Content::Absent)) => Live::Absent,
+            Some(Ok(Content::Present { digests, .. })) => Live::Present(digests),
+            Some(Err(_)) | None => Live::Unreadable,
+        }
+    }
+
+    fn state(&self, name: &SourceName, compared: Option<Comparison>) -> String {
+        match self.contents.get(name) {
+            Some(Err(error)) => unknown_because(error),
+            _ => state(compared, self.live(name)).to_owned(),
+        }
+    }
+
+    fn conclusion(&self, case: &Case<'_>) -> (Action, String, String) {
+        let named =
+            |action, reason: Reason| (action, reason.to_string(), reason.sentence().to_owned());
+        if !self.workload.facts.policy.opted_in() {
+            return named(Action::Nothing, Reason::NotOptedIn);
+        }
+        if self.key.is_none() && !self.references.is_empty() {
+            let because = "without the installation key nothing can be compared".to_owned();
+            return (Action::Unknown, "Unknown".to_owned(), because);
+        }
+        match decide(case) {
+            Decision::Restamp { reason, .. } => named(Action::Restamp, reason),
+            // What may not be read could be a change.
+            _ if !self.unknown.is_empty() => {
+                let because = "something that the answer depends on cannot be read".to_owned();
+                (Action::Unknown, "Unknown".to_owned(), because)
+            }
+            Decision::Leave(reason) => named(Action::Nothing, reason),
+            Decision::Record { reason, .. } => named(Action::Record, reason),
+        }
+    }
+
+    /// Sources that the pod spec uses and that no annotation selects.
+    fn not_selected(&self) -> impl Iterator<Item = SourceReport> {
+        let facts = &self.workload.facts;
+        let unused = |(name, _): &(&SourceName, _)| !self.references.contains_key(*name);
+        facts.usages.iter().filter(unused).map(|(name, usage)| {
+            let marks = self.listed.marks(name).unwrap_or_default();
+            let by = facts.policy.select(name, marks, true);
+            let reference = Reference {
+                usage: usage.clone(),
+                by,
+                literal: true,
+            };
+            SourceReport::new(name, &reference, &facts.policy, "not followed".to_owned())
+        })
+    }
+}
+
+fn state(comparison: Option<Comparison>, live: Live<'_>) -> &'static str {
+    match (comparison, live) {
+        (Some(Comparison::Same), Live::Absent) => "does not exist, as recorded",
+        (Some(Comparison::Same), _) => "as recorded",
+        (Some(Comparison::Changed | Comparison::Arrived), _) => "changed since the pods started",
+        (Some(Comparison::Gone), _) => {
+            "deleted since the pods started; nothing happens until it is back"
+        }
+        (_, Live::Absent) => "does not exist",
+        (Some(Comparison::New), _) => "not recorded yet",
+        (_, Live::Present(_)) => "exists",
+        (_, Live::Unreadable) => "unknown",
+    }
+}
+
+fn key_unknown(error: &KeyError) -> String {
+    match error {
+        KeyError::Cluster(error) => unknown_because(error),
+        KeyError::Unusable { .. } => chain(error),
+    }
+}
+
+fn unknown_because(error: &Error) -> String {
+    match error {
+        Error::Forbidden { request, .. } => format!("unknown: forbidden (may not {request})"),
+        error => format!("unknown: {}", chain(error)),
+    }
+}
+
+/// Stands in where the installation key may not be read: enough to tell what exists, no more.
+fn blank_keyring() -> Result<Keyring, KeyTooShort> {
+    Ok(Keyring {
+        current: InstallationKey::new(&[0; KEY_BYTES])?,
+        previous: None,
+    })
+}
+
+/// The sources of the namespace, as far as they may be listed.
+struct Listed(BTreeMap<SourceName, Marks>);
+
+impl Listed {
+    async fn read(client: &Client, workload: &Workload, unknown: &mut Vec<String>) -> Self {
+        let mut listed = BTreeMap::new();
+        if !workload.facts.policy.opted_in() {
+            return Self(listed);
+        }
+        for kind in SourceKind::ALL {
+            match source::list(client, kind, &workload.id.namespace).await {
+                Ok(rows) => listed.extend(rows.into_iter().map(|row| (row.id.source, row.marks))),
+                Err(error) => unknown.push(unknown_because(&error)),
+            }
+        }
+        Self(listed)
+    }
+}
+
+impl Catalog for Listed {
+    fn marks(&self, source: &SourceName) -> Option<Marks> {
+        self.0.get(source).copied()
+    }
+
+    fn names(&self, kind: SourceKind) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(
+            self.0
+                .keys()
+                .filter(move |source| source.kind == kind)
+                .map(|source| &*source.name),
+        )
+    }
+}

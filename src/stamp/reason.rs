@@ -1,0 +1,96 @@
+//! Why something is done or left alone: one word for each, in logs, metrics, Events and answers.
+
+use std::fmt;
+
+/// Why a workload is left alone, recorded or restamped. Feeds log, metric, Event and `explain`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// No annotation asks for it.
+    NotOptedIn,
+    /// Opted in, but it uses no source that its annotations select.
+    NoSources,
+    /// Every recorded digest is the live one.
+    Current,
+    /// A source cannot be read, and without it nothing can be compared.
+    Unreadable,
+    /// Nothing was recorded, so the live content is taken for what the pods run; that may be wrong.
+    AdoptedUnverified,
+    /// Nothing was recorded, but the template's own stamp proves the live content.
+    StampVerified,
+    /// A source or key came into use or went out of use, by a change of the template or annotations.
+    ReferencesChanged,
+    /// A source that did not exist appeared, and nothing can have started without it.
+    SourceArrived,
+    /// The installation key was rotated; the content is the same.
+    Rekeyed,
+    /// A source has other content than the running template started with.
+    ContentChanged,
+    /// Some writer put another stamp, or none, on the template.
+    TemplateMoved,
+    /// Nothing was recorded, and the template's stamp is not the live one.
+    StampDiffers,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Reason; 12] = [
+        Reason::NotOptedIn,
+        Reason::NoSources,
+        Reason::Current,
+        Reason::Unreadable,
+        Reason::AdoptedUnverified,
+        Reason::StampVerified,
+        Reason::ReferencesChanged,
+        Reason::SourceArrived,
+        Reason::Rekeyed,
+        Reason::ContentChanged,
+        Reason::TemplateMoved,
+        Reason::StampDiffers,
+    ];
+
+    /// The name in logs, metrics and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::NotOptedIn => "NotOptedIn",
+            Reason::NoSources => "NoSources",
+            Reason::Current => "Current",
+            Reason::Unreadable => "Unreadable",
+            Reason::AdoptedUnverified => "AdoptedUnverified",
+            Reason::StampVerified => "StampVerified",
+            Reason::ReferencesChanged => "ReferencesChanged",
+            Reason::SourceArrived => "SourceArrived",
+            Reason::Rekeyed => "Rekeyed",
+            Reason::ContentChanged => "ContentChanged",
+            Reason::TemplateMoved => "TemplateMoved",
+            Reason::StampDiffers => "StampDiffers",
+        }
+    }
+
+    /// One sentence for people.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Reason::NotOptedIn => "no annotation asks for restarts",
+            Reason::NoSources => "it uses no ConfigMap or Secret that its annotations select",
+            Reason::Current => "it runs on the live content",
+            Reason::Unreadable => "a source cannot be read, and without it nothing can be compared",
+            Reason::AdoptedUnverified => {
+                "nothing was recorded, so the live content is taken for what its pods run on"
+            }
+            Reason::StampVerified => "nothing was recorded, but its stamp matches the live content",
+            Reason::ReferencesChanged => "it came to use other sources or keys",
+            Reason::SourceArrived => "a source that did not exist has appeared",
+            Reason::Rekeyed => "the installation key was rotated; the content is the same",
+            Reason::ContentChanged => "a source changed since its pods started",
+            Reason::TemplateMoved => "a writer changed or removed the stamp on its pod template",
+            Reason::StampDiffers => {
+                "nothing was recorded, and its stamp does not match the live content"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,161 @@
+use super::*;
+use crate::stamp::digest::{InstallationKey, KEY_BYTES, Keyring};
+
+const KIND: SourceKind = SourceKind::Secret;
+
+fn id(name: &str) -> SourceId {
+    SourceName::new(KIND, name).within("shop")
+}
+
+fn version(n: u8) -> Version {
+    Version {
+        uid: "u".into(),
+        resource_version: n.to_string().into(),
+    }
+}
+
+fn row(name: &str, n: u8) -> Row {
+    Row {
+        id: id(name),
+        version: version(n),
+        marks: Marks::default(),
+    }
+}
+
+fn present(n: u8) -> Content {
+    let keyring = Keyring {
+        current: InstallationKey::new(&[1; KEY_BYTES]).unwrap(),
+        previous: None,
+    };
+    Content::Present {
+        version: version(n),
+        digests: SourceDigests::of(&keyring, id("db"), &[]),
+    }
+}
+
+/// A table that was listed at 1, with these rows.
+fn listed(rows: &[Row]) -> Sources {
+    let mut sources = Sources::default();
+    relist(&mut sources, rows, 1);
+    sources
+}
+
+fn relist(sources: &mut Sources, rows: &[Row], now: Seq) -> Vec<Change> {
+    sources.apply(KIND, Event::Init, now);
+    for row in rows {
+        sources.apply(KIND, Event::InitApply(row.clone()), now);
+    }
+    sources.apply(KIND, Event::InitDone, now)
+}
+
+fn read(sources: &mut Sources, began: Seq, content: Content) {
+    assert!(sources.begin(&id("db")));
+    sources.finish(id("db"), began, Some(content));
+}
+
+fn is_known(sources: &Sources) -> bool {
+    sources.live(&id("db")).is_some()
+}
+
+#[test]
+fn a_read_is_trusted_until_something_newer_is_seen() {
+    let mut sources = listed(&[row("db", 1)]);
+    assert!(!is_known(&sources));
+    read(&mut sources, 2, present(1));
+    assert!(is_known(&sources));
+    sources.apply(KIND, Event::Apply(row("db", 2)), 3);
+    assert!(!is_known(&sources), "the watch shows another version");
+    read(&mut sources, 4, present(3));
+    assert!(
+        is_known(&sources),
+        "the read began after the row was received"
+    );
+    sources.apply(KIND, Event::Apply(row("db", 3)), 5);
+    assert!(is_known(&sources), "the watch has caught up");
+}
+
+#[test]
+fn a_read_that_a_deletion_overtakes_is_dropped() {
+    let mut sources = listed(&[row("db", 1)]);
+    assert!(sources.begin(&id("db")));
+    sources.apply(KIND, Event::Delete(row("db", 1)), 3);
+    sources.finish(id("db"), 2, Some(present(1)));
+    assert!(!is_known(&sources));
+}
+
+#[test]
+fn one_read_of_a_source_is_under_way_at_a_time() {
+    let mut sources = listed(&[]);
+    assert!(sources.begin(&id("db")));
+    assert!(!sources.begin(&id("db")));
+    sources.abandon(&id("db"));
+    assert!(sources.begin(&id("db")));
+}
+
+#[test]
+fn a_list_says_what_changed_and_that_nothing_was_seen_to_appear() {
+    let mut sources = listed(&[row("same", 1), row("gone", 1), row("other", 1)]);
+    let changes = relist(
+        &mut sources,
+        &[row("same", 1), row("other", 2), row("new", 1)],
+        9,
+    );
+    let ids: Vec<_> = changes
+        .iter()
+        .map(|change| &*change.id.source.name)
+        .collect();
+    assert_eq!(ids, ["gone", "new", "other"]);
+    assert!(changes.iter().all(|change| change.appeared.is_none()));
+}
+
+#[test]
+fn the_same_row_again_is_no_change() {
+    let mut sources = listed(&[row("db", 1)]);
+    assert!(
+        sources
+            .apply(KIND, Event::Apply(row("db", 1)), 2)
+            .is_empty()
+    );
+}
+
+#[test]
+fn an_absence_is_known_to_have_lasted_only_without_a_gap() {
+    let mut sources = listed(&[]);
+    read(&mut sources, 2, Content::Absent);
+    assert_eq!(sources.since_absent(&id("db")), Some((0, None)));
+    let appeared = sources.apply(KIND, Event::Apply(row("db", 1)), 3);
+    assert_eq!(appeared[0].appeared, Some(version(1)));
+    assert_eq!(
+        sources.since_absent(&id("db")),
+        Some((1, Some(&version(1))))
+    );
+    sources.apply(KIND, Event::Init, 4);
+    assert_eq!(sources.since_absent(&id("db")), None, "being listed again");
+    relist(&mut sources, &[row("db", 1)], 5);
+    assert_eq!(
+        sources.since_absent(&id("db")),
+        None,
+        "read before the list"
+    );
+}
+
+#[test]
+fn nothing_is_listed_before_every_kind_is() {
+    let mut sources = listed(&[]);
+    assert!(!sources.are_listed());
+    sources.apply(SourceKind::ConfigMap, Event::Init, 2);
+    sources.apply(SourceKind::ConfigMap, Event::InitDone, 2);
+    assert!(sources.are_listed());
+    sources.apply(KIND, Event::Init, 3);
+    assert!(sources.are_listed(), "a later list does not stop the work");
+}
+
+#[test]
+fn the_names_of_a_namespace_are_of_it_and_of_the_kind() {
+    let mut elsewhere = row("x", 1);
+    elsewhere.id.namespace = "shopping".into();
+    let sources = listed(&[row("b", 1), row("a", 1), elsewhere]);
+    let shop = sources.within("shop");
+    assert_eq!(shop.names(KIND).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(shop.names(SourceKind::ConfigMap).count(), 0);
+}
