@@ -3,6 +3,15 @@
 //! `make e2e` provides the control plane. The tests share it and one watcher, each in namespaces of its
 //! own; a test that breaks parts starts a control plane of its own.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test says what is wrong by failing"
+)]
+
 mod support;
 
 mod bad_input;
