@@ -1,0 +1,213 @@
+//! The documents say what the code does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex::Regex;
+use restamp::{
+    cluster::workload::KINDS,
+    runtime::metrics::Metrics,
+    stamp::{
+        annotations::{OBSERVED, POLICY_KEYS, STAMP},
+        reason::Reason,
+        source::SourceKind,
+    },
+};
+
+use crate::repository::{files, help, path, read};
+
+/// Of each metric its type and labels.
+type Described = BTreeMap<String, (String, BTreeSet<String>)>;
+
+/// What a scrape shows once everything has happened.
+fn rendered() -> Described {
+    let metrics = Metrics::new().unwrap();
+    metrics.decisions.with_label_values(&["a"]).inc();
+    metrics.writes.with_label_values(&["a", "b"]).inc();
+    metrics.reads.with_label_values(&["a"]).inc();
+    metrics.events.with_label_values(&["a"]).inc();
+    metrics.watch_errors.with_label_values(&["a"]).inc();
+    metrics
+        .restamp_seconds
+        .with_label_values(&["a"])
+        .observe(1.0);
+    let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+    let label = Regex::new(r#"(\w+)=""#).unwrap();
+    let mut described = Described::new();
+    for line in text.lines() {
+        if let Some(typed) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = typed.split_once(' ').unwrap();
+            described.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
+        } else if !line.starts_with('#') {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let metric = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|suffix| {
+                    described
+                        .contains_key(name.strip_suffix(suffix)?)
+                        .then_some(suffix)
+                })
+                .map_or(name, |suffix| name.strip_suffix(suffix).unwrap());
+            let labels = label.captures_iter(line).map(|found| found[1].to_owned());
+            let (_, known) = described.get_mut(metric).unwrap();
+            known.extend(labels.filter(|label| label != "le"));
+        }
+    }
+    described
+}
+
+/// What the table of metrics says.
+fn documented() -> Described {
+    let row = Regex::new(r"(?m)^\| `(restamp_\w+)` \| (\w+) \| ([^|]*) \|").unwrap();
+    let quoted = Regex::new(r"`(\w+)`").unwrap();
+    let text = read("docs/metrics.md");
+    row.captures_iter(&text)
+        .map(|row| {
+            let labels = quoted
+                .captures_iter(&row[3])
+                .map(|label| label[1].to_owned())
+                .collect();
+            (row[1].to_owned(), (row[2].to_owned(), labels))
+        })
+        .collect()
+}
+
+#[test]
+fn every_metric_is_described_with_its_type_and_labels() {
+    assert_eq!(documented(), rendered());
+}
+
+#[test]
+fn every_metric_in_the_code_was_rendered_for_that_comparison() {
+    let literal = Regex::new(r#""(restamp_\w+)""#).unwrap();
+    let code = read("src/runtime/metrics.rs");
+    let written: BTreeSet<_> = literal
+        .captures_iter(&code)
+        .map(|name| name[1].to_owned())
+        .collect();
+    assert_eq!(written, rendered().into_keys().collect());
+}
+
+#[test]
+fn every_reason_is_described_in_its_own_words() {
+    let text = read("docs/metrics.md");
+    for reason in Reason::ALL {
+        let row = text
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{reason}` |")));
+        let row = row.unwrap_or_else(|| panic!("docs/metrics.md lacks {reason}"));
+        assert!(
+            row.contains(reason.sentence()),
+            "{row}\nsays something else than the code: {}",
+            reason.sentence()
+        );
+    }
+}
+
+#[test]
+fn every_result_is_described() {
+    let label = Regex::new(r#"Error::\w+ \{ \.\. \} => "(\w+)""#).unwrap();
+    let code = read("src/cluster/error.rs");
+    let results: Vec<_> = label
+        .captures_iter(&code)
+        .map(|found| found[1].to_owned())
+        .collect();
+    assert!(
+        !results.is_empty(),
+        "src/cluster/error.rs looks different now"
+    );
+    let text = read("docs/metrics.md");
+    for result in results {
+        assert!(
+            text.contains(&format!("| `{result}` |")),
+            "docs/metrics.md lacks {result}"
+        );
+    }
+}
+
+#[test]
+fn every_resource_and_kind_in_labels_is_named() {
+    let text = read("docs/metrics.md");
+    let sources = SourceKind::ALL.iter().map(|kind| kind.plural().to_owned());
+    let workloads = KINDS
+        .iter()
+        .flat_map(|kind| [kind.resource(), kind.kind.to_owned()]);
+    for label in sources.chain(workloads) {
+        assert!(
+            text.contains(&format!("`{label}`")),
+            "docs/metrics.md lacks {label}"
+        );
+    }
+}
+
+#[test]
+fn every_annotation_is_described() {
+    let text = read("docs/annotations.md");
+    for key in POLICY_KEYS.into_iter().chain([STAMP, OBSERVED]) {
+        assert!(
+            text.contains(&format!("`{key}`")),
+            "docs/annotations.md lacks {key}"
+        );
+    }
+}
+
+fn documents() -> Vec<String> {
+    let mut all = files("docs", ".md");
+    all.push("README.md".to_owned());
+    all
+}
+
+#[test]
+fn the_read_me_names_the_commands_and_they_exist() {
+    let text = read("README.md");
+    for command in ["make demo", "make test", "restamp explain"] {
+        assert!(text.contains(command), "README.md lacks {command:?}");
+    }
+    let makefile = read("Makefile");
+    let mentioned = Regex::new(r"(?m)(?:^|`)make ([a-z][a-z-]*)").unwrap();
+    for file in documents() {
+        for target in mentioned.captures_iter(&read(&file)) {
+            let rule = Regex::new(&format!(r"(?m)^{}\s*:", &target[1])).unwrap();
+            assert!(
+                rule.is_match(&makefile),
+                "{file}: there is no `make {}`",
+                &target[1]
+            );
+        }
+    }
+    help(&["watcher"]);
+    help(&["explain"]);
+}
+
+#[test]
+fn flags_and_variables_in_documents_exist() {
+    let help = [help(&[]), help(&["watcher"]), help(&["explain"])].concat();
+    let named = Regex::new(
+        r"`(RESTAMP_[A-Z_]+)|`(--restamp-[a-z-]+|--log-[a-z-]+|--settle|--admin-[a-z-]+)",
+    )
+    .unwrap();
+    for file in documents() {
+        if file.contains("/adr/") {
+            continue;
+        }
+        for found in named.captures_iter(&read(&file)) {
+            let name = found.get(1).or(found.get(2)).unwrap().as_str();
+            assert!(help.contains(name), "{file}: the program knows no {name}");
+        }
+    }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let link = Regex::new(r"\]\(([^)#:\s]+)(#[^)]*)?\)").unwrap();
+    for file in documents() {
+        let (directory, _) = file.rsplit_once('/').unwrap_or((".", ""));
+        for found in link.captures_iter(&read(&file)) {
+            let target = format!("{directory}/{}", &found[1]);
+            assert!(
+                path(&target).exists(),
+                "{file}: {} does not exist",
+                &found[1]
+            );
+        }
+    }
+}

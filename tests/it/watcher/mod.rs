@@ -1,0 +1,12 @@
+//! The watcher, unmodified, in conversation with an API server in memory, on a clock that jumps.
+
+mod change;
+mod faults;
+mod fights;
+mod leadership;
+mod order;
+mod webhook;
+mod world;
+
+pub use webhook::stamp_as_webhook;
+pub use world::{World, config_map, deployment, name, secret, until};
