@@ -39,8 +39,9 @@ test-core: needs-rust ## The tests of the pure core, in seconds
 test-unit: needs-rust ## Every test that needs no cluster
 	$(CARGO) test --locked --workspace
 
+# They wait more than they compute, so more of them run at once than there are cores.
 e2e: needs-rust ## The tests on a real API server, or on the cluster of E2E_KUBECONFIG
-	$(WITH_CLUSTER) $(CARGO) test --locked --features e2e --test e2e
+	$(WITH_CLUSTER) $(CARGO) test --locked --features e2e --test e2e -- --test-threads 6
 
 # Builds the control plane unless it has been built already, so that what is missing for it is said first.
 ground: needs-rust

@@ -69,8 +69,9 @@ async fn tell(ground: &Ground, teller: &mut Teller) -> Result<()> {
     let told = in_shop(&shop, teller, watcher).await;
     // On a cluster that stays, nothing of the demo does.
     let close = ["delete", "namespace", NAMESPACE, "--wait=false"];
-    ground.kubectl(&close).await?;
-    told
+    let closed = ground.kubectl(&close).await;
+    told?;
+    closed.map(drop)
 }
 
 async fn in_shop(shop: &Shop<'_>, teller: &mut Teller, watcher: Watcher) -> Result<()> {
@@ -183,7 +184,8 @@ impl Story<'_> {
     }
 
     async fn stay(&mut self) -> Result<()> {
-        if !(stdin().is_terminal() && stdout().is_terminal()) {
+        let somebody_is_there = stdin().is_terminal() && stdout().is_terminal();
+        if !somebody_is_there || !self.teller.failed().is_empty() {
             return Ok(());
         }
         self.teller.title("Look around");

@@ -33,7 +33,7 @@ impl Teller {
             colors,
             steps: 0,
             held: 0,
-            step: String::new(),
+            step: "setting up".to_owned(),
             failed: Vec::new(),
         }
     }

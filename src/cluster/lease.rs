@@ -73,6 +73,7 @@ impl Elector {
     pub async fn run(self, leader: watch::Sender<bool>, shutdown: CancellationToken) {
         let mut seen = None;
         let mut renewed = Instant::now();
+        let mut said = String::new();
         loop {
             let leads = *leader.borrow();
             let deadline = if leads {
@@ -89,7 +90,7 @@ impl Elector {
             let holds = match &held {
                 Ok(Ok(holds)) => *holds,
                 Ok(Err(error)) => {
-                    warn!(error = chain(error), "could not look at the lease");
+                    said = Self::complain(&said, error);
                     seen = None;
                     leads
                 }
@@ -98,8 +99,9 @@ impl Elector {
                     leads
                 }
             };
-            if matches!(held, Ok(Ok(true))) {
-                renewed = began;
+            if let Ok(Ok(holds)) = held {
+                said.clear();
+                renewed = if holds { began } else { renewed };
             }
             self.set(
                 &leader,
@@ -114,6 +116,15 @@ impl Elector {
         if leader.send_replace(false) {
             self.release(seen).await;
         }
+    }
+
+    /// Says what is wrong, unless that was the last thing said.
+    fn complain(said: &str, error: &Error) -> String {
+        let text = chain(error);
+        if text != said {
+            warn!(error = %text, "cannot get at the lease; trying again");
+        }
+        text
     }
 
     fn set(&self, leader: &watch::Sender<bool>, leads: bool) {
@@ -223,7 +234,7 @@ impl Elector {
         record.lease_duration_seconds = Some(1);
         if let Err(error) = self.update(&seen.lease, record).await {
             warn!(
-                error = chain(&error),
+                error = %chain(&error),
                 "could not give the lease back; it runs out by itself"
             );
         }

@@ -160,7 +160,7 @@ pub fn source_warnings(case: &Case<'_>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if case.references.len() >= MANY_SOURCES {
         warnings.push(Warning::ManySources {
-            count: case.references.len(),
+            at_least: MANY_SOURCES,
         });
     }
     for (source, reference) in case.references {

@@ -106,8 +106,8 @@ pub enum Warning {
     },
     /// A workload uses so many sources that following them is costly.
     ManySources {
-        /// How many.
-        count: usize,
+        /// From how many on that is said; not how many there are, which changes all the time.
+        at_least: usize,
     },
 }
 
@@ -218,10 +218,10 @@ impl fmt::Display for Warning {
                 "{STAMP}: {} was not written by Restamp; remove it from the manifest",
                 Shown(value)
             ),
-            Warning::ManySources { count } => write!(
+            Warning::ManySources { at_least } => write!(
                 f,
-                "the annotations select {count} sources; write narrower patterns, since each is read \
-                 when it changes"
+                "the annotations select {at_least} sources or more; write narrower patterns, since each \
+                 is read when it changes"
             ),
         }
     }

@@ -199,7 +199,7 @@ impl Engine {
                 self.held_key.clone(),
             ),
             Err(error) => {
-                warn!(error = chain(&error), "cannot make an installation key");
+                warn!(error = %chain(&error), "cannot make an installation key");
                 self.key_wanted = Some(Instant::now() + KEY_RETRY);
             }
         }
@@ -209,7 +209,7 @@ impl Engine {
         match found {
             Err(error) => {
                 warn!(
-                    error = chain(&error),
+                    error = %chain(&error),
                     "no installation key; nothing is compared until there is one"
                 );
                 self.readiness.waits_for(KEY, chain(&error));

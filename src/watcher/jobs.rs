@@ -194,5 +194,5 @@ impl Jobs {
 
 /// Where an error goes in the log.
 pub fn log_failure(what: &'static str, error: &Error) {
-    tracing::warn!(error = cluster::error::chain(error), "{what}");
+    tracing::warn!(error = %cluster::error::chain(error), "{what}");
 }

@@ -243,15 +243,22 @@ impl Engine {
                 self.jobs.refresh(id.clone());
                 return;
             }
-            Err(error) => {
-                if let Some(record) = self.records.get_mut(id) {
-                    let pause = record.failed(now);
-                    warn!(workload = %id, error = chain(&error), ?pause, "cannot write; trying again");
-                }
-            }
+            Err(error) => self.write_failed(id, &error, now),
         }
         self.writing.remove(id);
         self.queue.schedule(id, now);
+    }
+
+    fn write_failed(&mut self, id: &WorkloadId, error: &Error, now: Instant) {
+        let Some(record) = self.records.get_mut(id) else {
+            return;
+        };
+        let pause = record.failed(now);
+        if let Error::NotFound { .. } = error {
+            debug!(workload = %id, "it was deleted meanwhile; the watch will say so");
+        } else {
+            warn!(workload = %id, error = %chain(error), ?pause, "cannot write; trying again");
+        }
     }
 
     fn write_succeeded(&mut self, written: &Written, workload: Workload, now: Instant) {
@@ -318,7 +325,7 @@ impl Engine {
         self.metrics.events.with_label_values(&[label]).inc();
         match result {
             Ok(()) | Err(Error::NotFound { .. }) => {}
-            Err(error) => warn!(workload = %id, error = chain(&error), "cannot publish an Event"),
+            Err(error) => warn!(workload = %id, error = %chain(&error), "cannot publish an Event"),
         }
     }
 }

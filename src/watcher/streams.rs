@@ -1,6 +1,6 @@
 //! Watches: of workloads, as compact records; of sources, as rows.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
 use futures::StreamExt;
 use kube::{
@@ -12,7 +12,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc::Sender;
+use tokio::{sync::mpsc::Sender, time::sleep};
 use tracing::{debug, warn};
 
 use crate::{
@@ -28,6 +28,8 @@ use crate::{
 /// Objects of one page of a list. A page is in memory as a whole.
 const PAGE: u32 = 100;
 
+/// The pause before a resource is listed anew that may be listed but not watched.
+const FORBIDDEN_PAUSE: Duration = Duration::from_secs(5);
 /// Why a process is not ready whose lists are not complete.
 const UNLISTED: &str = "not listed yet";
 
@@ -102,10 +104,15 @@ impl Streams {
                         }
                     }
                     Err(error) => {
-                        let starts_over = must_start_over(&error);
+                        let code = start_refused(&error);
                         self.report(name, error);
-                        if starts_over {
-                            break;
+                        match code {
+                            Some(410) => break,
+                            Some(403) => {
+                                sleep(FORBIDDEN_PAUSE).await;
+                                break;
+                            }
+                            _ => {}
                         }
                     }
                 }
@@ -142,14 +149,14 @@ impl Streams {
         };
         let error = request.failed(cause);
         if broken_off || matches!(error, Error::Refused { code: 410, .. }) {
-            debug!(error = chain(&error), "a watch ended; resuming");
+            debug!(error = %chain(&error), "a watch ended; resuming");
             return;
         }
         warn!(
-            error = chain(&error),
+            error = %chain(&error),
             "cannot follow a resource; trying again"
         );
-        if self.is_unlisted(name) {
+        if self.is_unlisted(name) || matches!(error, Error::Forbidden { .. }) {
             self.readiness.waits_for(name, chain(&error));
         }
     }
@@ -162,10 +169,14 @@ impl Streams {
     }
 }
 
-/// The library re-lists by itself when a running watch has expired, but tries for ever to start one
-/// from a version that has.
-fn must_start_over(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
+/// With which status the API server refused to start a watch. The library tries for ever to start one
+/// from a version that has expired, and does not tell when one that was forbidden has started after all;
+/// a new list cures the first and tells the second.
+fn start_refused(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status.code),
+        _ => None,
+    }
 }
 
 fn map<K, T>(event: Event<K>, parse: impl Fn(K) -> Option<T>) -> Option<Event<T>> {

@@ -210,6 +210,7 @@ async fn p1_a_searched_source_that_is_deleted_and_comes_back_different_is_one_ro
             .await;
     }
     shop.until_recorded(&WEB).await;
+    shop.until_quiet().await;
     let unmarked = shop.set_config_map("app", &[("level", "debug")]);
     assert_eq!(shop.rollouts(unmarked).await, each(0));
     let back = async {

@@ -45,7 +45,7 @@ fn every_warning() -> Vec<Warning> {
         },
         Warning::ObservedUnreadable { error },
         Warning::StampUnreadable { value },
-        Warning::ManySources { count: 300 },
+        Warning::ManySources { at_least: 300 },
     ]
 }
 

@@ -106,7 +106,7 @@ async fn a_watcher_waits_for_an_api_server_that_cannot_be_reached() {
     .await;
     assert!(matches!(watcher.http("/healthz").await, Ok((200, _))));
     assert_eq!(watcher.metric("restamp_leader").await, 0.0);
-    assert!(watcher.log().contains("could not look at the lease"));
+    assert!(watcher.log().contains("cannot get at the lease"));
     assert!(!watcher.log().contains("panicked"));
     watcher.stop().await;
 }

@@ -166,7 +166,10 @@ async fn a_regex_that_matches_very_many_sources_is_told_and_followed() {
     assert_eq!(shop.rollouts(set(7, "one")).await, rolled(1), "and back");
 
     let told = shop.events(WEB, "InvalidAnnotation").await;
-    let told: Vec<_> = told.iter().filter(|text| text.contains("1500")).collect();
+    let told: Vec<_> = told
+        .iter()
+        .filter(|text| text.contains("500 sources or more"))
+        .collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert_unharmed().await;
 }
@@ -204,10 +207,12 @@ async fn a_namespace_that_is_deleted_under_way_disturbs_nobody() {
     };
     assert_eq!(other.rollouts(delete).await, each(1));
     let log = Ground::shared_with_watcher().await.1.log();
-    let trouble: Vec<_> = log
-        .lines()
-        .filter(|line| line.contains(&gone.namespace) && line.contains("cannot"))
-        .collect();
-    assert!(trouble.is_empty(), "{trouble:?}");
+    // That something is gone may be found out on the way; nothing else may go wrong.
+    let trouble = |line: &&str| {
+        line.contains(&gone.namespace)
+            && line.contains("cannot")
+            && !line.contains("it does not exist")
+    };
+    assert_eq!(log.lines().find(trouble), None);
     assert_unharmed().await;
 }

@@ -313,9 +313,7 @@ impl Shop {
             let name = object.metadata.name.expect("a name");
             let annotations = object.metadata.annotations.unwrap_or_default();
             let revision = annotations.get("deployment.kubernetes.io/revision");
-            let revision = revision
-                .and_then(|text| text.parse().ok())
-                .unwrap_or_default();
+            let revision = revision.and_then(|text| text.parse().ok()).unwrap_or(1);
             revisions.insert(format!("Deployment/{name}"), revision);
         }
         let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), &self.namespace);
