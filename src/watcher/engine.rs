@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use kube::{Client, runtime::watcher::Event};
+use kube::Client;
 use tokio::{
     sync::{mpsc::Receiver, watch},
     time::{Instant, sleep_until},
@@ -18,21 +18,20 @@ use super::{
     jobs::{Done, Jobs},
     queue::Queue,
     record::Record,
-    sources::{Change, Seq, Sources},
+    sources::{Seq, Sources},
     streams::Input,
 };
 use crate::{
     cluster::{
         error::chain,
         key::{self, HeldKey},
-        source::Row,
-        workload::{Workload, WorkloadId, WorkloadKind},
+        workload::WorkloadId,
     },
     runtime::{admin::Readiness, metrics::Metrics},
     stamp::{
         digest::{KEY_BYTES, Keyring},
-        index::{Index, Interests},
-        source::{SourceId, SourceKind, SourceName},
+        index::Index,
+        source::SourceId,
     },
 };
 
@@ -58,11 +57,11 @@ pub struct Engine {
     pub(super) writing: BTreeSet<WorkloadId>,
     /// Workloads that wait for a read.
     pub(super) waiting: BTreeMap<SourceId, BTreeSet<WorkloadId>>,
-    index: Index<WorkloadId>,
-    listing: BTreeMap<&'static str, BTreeSet<WorkloadId>>,
+    pub(super) index: Index<WorkloadId>,
+    pub(super) listing: BTreeMap<&'static str, BTreeSet<WorkloadId>>,
     held_key: Option<Arc<HeldKey>>,
-    key_wanted: Option<Instant>,
-    leads: bool,
+    pub(super) key_wanted: Option<Instant>,
+    pub(super) leads: bool,
     seq: Seq,
 }
 
@@ -232,146 +231,6 @@ impl Engine {
         }
     }
 
-    fn take_in(&mut self, input: Input) {
-        match input {
-            Input::Workload(kind, event) => self.workload_event(kind, event),
-            Input::Source(kind, event) => self.source_event(kind, event),
-        }
-    }
-
-    fn workload_event(&mut self, kind: &'static WorkloadKind, event: Event<Box<Workload>>) {
-        match event {
-            Event::Init => {
-                self.listing.insert(kind.kind, BTreeSet::new());
-            }
-            Event::InitApply(workload) => {
-                if let Some(listed) = self.listing.get_mut(kind.kind) {
-                    listed.insert(workload.id.clone());
-                }
-                self.received(*workload);
-            }
-            Event::InitDone => {
-                let listed = self.listing.remove(kind.kind).unwrap_or_default();
-                let of_kind = |id: &&WorkloadId| id.kind.kind == kind.kind && !listed.contains(id);
-                let gone: Vec<_> = self.records.keys().filter(of_kind).cloned().collect();
-                gone.iter().for_each(|id| self.forget(id));
-            }
-            Event::Apply(workload) => {
-                // A watch may lag behind the answer to our own write.
-                let known = self.records.get(&workload.id);
-                if !known.is_some_and(|known| known.workload.is_newer_than(&workload)) {
-                    self.received(*workload);
-                }
-            }
-            Event::Delete(workload) => self.forget(&workload.id),
-        }
-    }
-
-    /// Takes in a workload, and has it looked at if anything about it matters.
-    pub(super) fn received(&mut self, workload: Workload) {
-        let (id, now, seq) = (workload.id.clone(), Instant::now(), self.tick());
-        let opted_in = |workload: &Workload| i64::from(workload.facts.policy.opted_in());
-        let before = self
-            .records
-            .get(&id)
-            .map_or(0, |record| opted_in(&record.workload));
-        self.metrics.workloads.add(opted_in(&workload) - before);
-        let same_object = |record: &Record| record.workload.uid == workload.uid;
-        if !self.records.get(&id).is_some_and(same_object) {
-            self.index.set(id.clone(), interests(&workload));
-            let mut record = Record::new(workload, seq);
-            record.touch(now);
-            self.records.insert(id.clone(), record);
-            self.wake(&id, now);
-            return;
-        }
-        let Some(record) = self.records.get_mut(&id) else {
-            return;
-        };
-        let before = std::mem::replace(&mut record.workload, workload);
-        if before.facts == record.workload.facts {
-            return;
-        }
-        record.received = seq;
-        record.touch(now);
-        for source in record.newly_absent(before.facts.observed.as_ref()) {
-            let session = self.sources.session(source.kind);
-            match (
-                self.sources.since_absent(&source.within(&id.namespace)),
-                session,
-            ) {
-                (Some((0, None)), Some(session)) => record.watch_absence(source, session),
-                (Some((1, Some(version))), _) => record.note_arrival(source, version.clone()),
-                _ => {}
-            }
-        }
-        self.index.set(id.clone(), interests(&record.workload));
-        self.wake(&id, now);
-        self.forget_unused(&before);
-    }
-
-    fn forget(&mut self, id: &WorkloadId) {
-        self.index.remove(id);
-        if let Some(record) = self.records.remove(id) {
-            self.metrics
-                .workloads
-                .sub(i64::from(record.workload.facts.policy.opted_in()));
-            self.forget_unused(&record.workload);
-        }
-    }
-
-    /// Drops what was read of sources that nobody uses any more.
-    fn forget_unused(&mut self, before: &Workload) {
-        let namespace = &before.id.namespace;
-        if self.index.with_patterns(namespace).next().is_some() {
-            return;
-        }
-        let recorded = before
-            .facts
-            .observed
-            .as_ref()
-            .and_then(|observed| observed.entries());
-        let recorded = recorded.into_iter().flat_map(|entries| entries.keys());
-        for source in before.facts.usages.keys().chain(recorded) {
-            let source = source.within(namespace);
-            if self.index.users(&source).next().is_none() {
-                self.sources.forget(&source);
-            }
-        }
-    }
-
-    fn source_event(&mut self, kind: SourceKind, event: Event<Row>) {
-        let seq = self.tick();
-        for change in self.sources.apply(kind, event, seq) {
-            if change.id == key::secret(&self.settings.namespace) && self.leads {
-                self.key_wanted = Some(Instant::now());
-            }
-            self.source_changed(&change);
-        }
-    }
-
-    fn source_changed(&mut self, change: &Change) {
-        let now = Instant::now();
-        let session = self.sources.session(change.id.source.kind);
-        for id in self.affected(&change.id) {
-            if let Some(record) = self.records.get_mut(&id) {
-                record.source_changed(&change.id.source, change.appeared.as_ref(), session);
-                record.touch(now);
-                self.wake(&id, now);
-            }
-        }
-    }
-
-    fn affected(&self, id: &SourceId) -> Vec<WorkloadId> {
-        let wants = |workload: &&WorkloadId| {
-            let record = self.records.get(workload);
-            record.is_some_and(|record| names(&record.workload, &id.source))
-        };
-        let by_pattern = self.index.with_patterns(&id.namespace).filter(wants);
-        let affected: BTreeSet<_> = self.index.users(id).chain(by_pattern).cloned().collect();
-        affected.into_iter().collect()
-    }
-
     fn done(&mut self, done: Done) {
         match done {
             Done::Key(found) => self.key_found(found),
@@ -381,32 +240,4 @@ impl Engine {
             Done::Event { id, result } => self.event_done(&id, result),
         }
     }
-}
-
-/// What a workload wants to hear of.
-fn interests(workload: &Workload) -> Interests {
-    let facts = &workload.facts;
-    let patterns = SourceKind::ALL.iter().flat_map(|kind| {
-        facts
-            .policy
-            .patterns(*kind)
-            .iter()
-            .map(|pattern| (*kind, pattern))
-    });
-    let named = patterns
-        .clone()
-        .filter_map(|(kind, pattern)| Some(SourceName::new(kind, pattern.literal()?)));
-    Interests {
-        namespace: workload.id.namespace.clone(),
-        patterns: patterns
-            .clone()
-            .any(|(_, pattern)| !pattern.is_literal_only()),
-        sources: facts.usages.keys().cloned().chain(named).collect(),
-    }
-}
-
-/// Whether a named list of the workload matches the source.
-fn names(workload: &Workload, source: &SourceName) -> bool {
-    let patterns = workload.facts.policy.patterns(source.kind);
-    patterns.iter().any(|pattern| pattern.matches(&source.name))
 }

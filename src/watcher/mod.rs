@@ -1,15 +1,15 @@
 //! The watcher: restamps workloads whose sources changed.
 //!
 //! ```text
-//!  streams -> engine -> step -> jobs: read  -> engine
-//!             (owns     (pure    jobs: write -> engine
-//!              tables)   rule)
+//!  streams -> intake -> step -> look -> jobs: read, write -> engine
+//!             (tables)         (pure rule)                   (owns it all)
 //! ```
 //!
 //! Level-triggered: events only wake the comparison of what is recorded with what is live. Starting,
 //! becoming leader and re-listing are the same comparison, for every workload.
 
 mod engine;
+mod intake;
 mod jobs;
 mod look;
 mod queue;

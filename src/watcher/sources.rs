@@ -30,6 +30,15 @@ pub struct Change {
     pub appeared: Option<Version>,
 }
 
+/// What became of a source since it was read as absent, in a watch without a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence<'a> {
+    /// Nothing; it has been watched since then.
+    Lasting(Seq),
+    /// Its first event was that it appeared, at this version, and it was the only one.
+    Ended(&'a Version),
+}
+
 /// The table of sources.
 #[derive(Default)]
 pub struct Sources {
@@ -185,13 +194,18 @@ impl Sources {
         }
     }
 
-    /// Of a source that was read as absent, and watched without a gap since: how many events there were,
-    /// and its version now.
-    pub fn since_absent(&self, id: &SourceId) -> Option<(u32, Option<&Version>)> {
+    /// What became of a source that was read as absent; nothing if that cannot be said for sure.
+    pub fn absence(&self, id: &SourceId) -> Option<Absence<'_>> {
         let session = self.session(id.source.kind)?;
-        let read = self.reads.get(id).filter(|read| read.began > session)?;
-        let version = self.rows.get(id).map(|row| &row.version);
-        matches!(read.found, Found::Absent).then_some((read.events_since, version))
+        let read = self.reads.get(id)?;
+        if !matches!(read.found, Found::Absent) || read.began <= session {
+            return None;
+        }
+        match (read.events_since, self.rows.get(id)) {
+            (0, None) => Some(Absence::Lasting(session)),
+            (1, Some(row)) => Some(Absence::Ended(&row.version)),
+            _ => None,
+        }
     }
 
     /// The sources of one namespace.

@@ -122,21 +122,17 @@ fn the_same_row_again_is_no_change() {
 fn an_absence_is_known_to_have_lasted_only_without_a_gap() {
     let mut sources = listed(&[]);
     read(&mut sources, 2, Content::Absent);
-    assert_eq!(sources.since_absent(&id("db")), Some((0, None)));
+    assert_eq!(sources.absence(&id("db")), Some(Absence::Lasting(1)));
     let appeared = sources.apply(KIND, Event::Apply(row("db", 1)), 3);
     assert_eq!(appeared[0].appeared, Some(version(1)));
     assert_eq!(
-        sources.since_absent(&id("db")),
-        Some((1, Some(&version(1))))
+        sources.absence(&id("db")),
+        Some(Absence::Ended(&version(1)))
     );
     sources.apply(KIND, Event::Init, 4);
-    assert_eq!(sources.since_absent(&id("db")), None, "being listed again");
+    assert_eq!(sources.absence(&id("db")), None, "being listed again");
     relist(&mut sources, &[row("db", 1)], 5);
-    assert_eq!(
-        sources.since_absent(&id("db")),
-        None,
-        "read before the list"
-    );
+    assert_eq!(sources.absence(&id("db")), None, "read before the list");
 }
 
 #[test]

@@ -130,6 +130,22 @@ impl FakeApi {
         self.state().store.compact();
     }
 
+    /// Every state of every object of a resource of a namespace, in the order of the writes, each with its
+    /// resource; nothing in the place of one that was deleted.
+    pub fn history(&self, namespace: &str) -> Vec<(String, Option<Value>)> {
+        let state = self.state();
+        let of_namespace = |object: &Option<&Value>| {
+            object.is_none_or(|object| object["metadata"]["namespace"] == namespace)
+        };
+        let history = state
+            .store
+            .history()
+            .filter(|(_, object)| of_namespace(object));
+        history
+            .map(|(resource, object)| (resource.to_owned(), object.cloned()))
+            .collect()
+    }
+
     /// How many watches of a resource are open.
     pub fn watches(&self, resource: &str) -> usize {
         self.state().store.watches(resource)

@@ -162,6 +162,14 @@ impl Store {
         self.cut(resource);
     }
 
+    /// Every object that was ever written, in order; nothing in the place of one that was deleted.
+    pub fn history(&self) -> impl Iterator<Item = (&str, Option<&Value>)> {
+        self.changes.iter().map(|change| {
+            let object = (change.what != "DELETED").then_some(&change.object);
+            (change.resource.as_str(), object)
+        })
+    }
+
     pub fn compact(&mut self) {
         self.oldest = self.version;
     }

@@ -5,6 +5,7 @@ mod faults;
 mod fights;
 mod leadership;
 mod order;
+mod simulation;
 mod webhook;
 mod world;
 
