@@ -36,6 +36,7 @@ struct Cli {
         long,
         env = "RESTAMP_NAMESPACE",
         default_value = "restamp-system",
+        value_parser = not_empty,
         global = true
     )]
     restamp_namespace: String,
@@ -78,7 +79,7 @@ struct WatcherArgs {
     #[arg(long, env = "RESTAMP_SETTLE", default_value = "2s", value_name = "DURATION", value_parser = duration)]
     settle: Duration,
     /// Who this process is in the Lease; unique. Made from the host name if not given.
-    #[arg(long, env = "RESTAMP_IDENTITY", value_name = "NAME")]
+    #[arg(long, env = "RESTAMP_IDENTITY", value_name = "NAME", value_parser = not_empty)]
     identity: Option<String>,
 }
 
@@ -93,6 +94,14 @@ struct ExplainArgs {
     /// For people or for programs.
     #[arg(short, long, default_value = "text")]
     output: Output,
+}
+
+fn not_empty(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() {
+        Err("it must not be empty")
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, DurationError> {

@@ -217,13 +217,15 @@ impl Facts {
                 value: value.to_owned(),
             });
         }
+        let (usages, of_names) = if opted_in {
+            template.usages()
+        } else {
+            Default::default()
+        };
+        warnings.extend(of_names);
         Self {
             generation: metadata.generation.unwrap_or_default(),
-            usages: if opted_in {
-                template.usages()
-            } else {
-                BTreeMap::new()
-            },
+            usages,
             policy,
             stamp,
             observed,

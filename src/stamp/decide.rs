@@ -219,7 +219,7 @@ fn without_evidence(case: &Case<'_>) -> Decision {
     match known {
         None => adopt(case, Reason::AdoptedUnverified),
         // Without all sources the stamp can be neither proven nor disproven.
-        Some(_) if any_unreadable(case) => adopt(case, Reason::AdoptedUnverified),
+        Some(_) if any_unreadable(case) => Decision::Leave(Reason::Unreadable),
         Some((key, stamp)) => {
             if stamp_digest(case, key, &live_entries(case, key)) == stamp.digest {
                 adopt(case, Reason::StampVerified)
@@ -393,7 +393,7 @@ pub fn live_entries(case: &Case<'_>, key: &InstallationKey) -> Entries {
         .collect()
 }
 
-/// The source as it is now; of one that cannot be read, what was recorded under the same key. A source
+/// The source as it is now; of one that cannot be read, what was recorded. A source
 /// that only a regex named, and that is gone, is not recorded: there is no name to wait for.
 fn live_entry(
     case: &Case<'_>,
@@ -414,8 +414,11 @@ fn live_entry(
             Some(entry(&reference.usage.keys, Some(digest)))
         }
         Live::Unreadable => {
-            let observed = case.observed.filter(|observed| observed.key == *key.id())?;
-            observed.entries()?.get(source).cloned()
+            let observed = case.observed?;
+            let recorded = observed.entries()?.get(source)?;
+            // A digest under another key cannot be taken over: without it, the source is stale when seen.
+            let digest = recorded.digest.filter(|_| observed.key == *key.id());
+            Some(entry(&recorded.keys, digest))
         }
     }
 }

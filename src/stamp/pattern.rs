@@ -12,6 +12,8 @@ mod tests;
 
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::source::is_source_name;
+
 /// Memory of one compiled expression. Go's `.{1,253}` fits, and no name is longer.
 const SIZE_LIMIT: usize = 128 << 10;
 /// Memory that one compiled expression may take up while it matches.
@@ -101,7 +103,7 @@ impl Pattern {
     /// The text, if it is a name that a source can have; that source can be looked up without a list.
     /// Others can match too if there is a `.` in it.
     pub fn literal(&self) -> Option<&str> {
-        is_subdomain(&self.text).then_some(&*self.text)
+        is_source_name(&self.text).then_some(&*self.text)
     }
 
     /// Whether nothing but the text itself matches.
@@ -172,15 +174,4 @@ fn wildcard_matches(mut text: &[u8], mut name: &[u8]) -> bool {
 /// What `.` stands for; as in compiled expressions, only ASCII.
 fn is_any(byte: u8) -> bool {
     byte.is_ascii() && byte != b'\n'
-}
-
-/// Whether a ConfigMap or a Secret can have the name (a DNS subdomain, RFC 1123).
-fn is_subdomain(name: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let is_label = |label: &str| {
-        label.bytes().all(|byte| inner(byte) || byte == b'-')
-            && label.bytes().next().is_some_and(inner)
-            && label.bytes().next_back().is_some_and(inner)
-    };
-    name.len() <= 253 && name.split('.').all(is_label)
 }

@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
 
-use super::source::{Keys, SourceKind, SourceName, Usage};
+use super::{
+    source::{Keys, SourceKind, SourceName, Usage, is_source_name},
+    warning::Warning,
+};
 
 /// What of a pod template is ours to look at. Fields that are absent or null are empty.
 #[derive(Default, Deserialize)]
@@ -26,8 +29,8 @@ impl PodTemplate {
         &self.metadata.annotations
     }
 
-    /// The sources that the pod spec uses, with what it uses of each.
-    pub fn usages(&self) -> BTreeMap<SourceName, Usage> {
+    /// The sources that the pod spec uses, with what it uses of each, and what is wrong with their names.
+    pub fn usages(&self) -> (BTreeMap<SourceName, Usage>, Vec<Warning>) {
         let mut found = Usages::default();
         for container in self
             .spec
@@ -43,7 +46,11 @@ impl PodTemplate {
                 volume.collect(&mounts, &mut found);
             }
         }
-        found.0
+        let warning = |(kind, name)| Warning::InvalidName { kind, name };
+        (
+            found.valid,
+            found.invalid.into_iter().map(warning).collect(),
+        )
     }
 
     fn mounts_of(&self, volume: &str) -> Vec<&VolumeMount> {
@@ -58,7 +65,11 @@ impl PodTemplate {
 }
 
 #[derive(Default)]
-struct Usages(BTreeMap<SourceName, Usage>);
+struct Usages {
+    valid: BTreeMap<SourceName, Usage>,
+    /// The API server does not check the names in volumes.
+    invalid: BTreeSet<(SourceKind, String)>,
+}
 
 impl Usages {
     fn add(&mut self, kind: SourceKind, name: &str, keys: Keys, optional: bool) {
@@ -66,13 +77,17 @@ impl Usages {
         if name.is_empty() {
             return;
         }
+        if !is_source_name(name) {
+            self.invalid.insert((kind, name.to_owned()));
+            return;
+        }
         let usage = Usage { keys, optional };
         let source = SourceName::new(kind, name);
-        let merged = match self.0.remove(&source) {
+        let merged = match self.valid.remove(&source) {
             Some(known) => known.union(usage),
             None => usage,
         };
-        self.0.insert(source, merged);
+        self.valid.insert(source, merged);
     }
 }
 
@@ -228,7 +243,10 @@ struct Projection {
 
 impl Projection {
     fn collect(&self, kind: SourceKind, mounts: &[&VolumeMount], found: &mut Usages) {
-        found.add(kind, &self.name, self.keys(mounts), self.optional);
+        let keys = self.keys(mounts);
+        // A sub-path of a projected volume may be another source's, so its key need not be there.
+        let guessed = self.items.is_empty() && keys != Keys::All;
+        found.add(kind, &self.name, keys, self.optional || guessed);
     }
 
     /// The keys whose files some mount shows.
@@ -282,7 +300,9 @@ fn sub_paths<'a>(mounts: &[&'a VolumeMount]) -> Option<BTreeSet<&'a str>> {
             let path = mount.sub_path.trim_end_matches('/');
             let plain = !path.is_empty()
                 && mount.sub_path_expr.is_empty()
-                && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+                && path
+                    .split('/')
+                    .all(|part| !matches!(part, "" | ".") && !part.starts_with(".."));
             plain.then_some(path)
         })
         .collect()

@@ -79,6 +79,17 @@ impl fmt::Display for SourceName {
     }
 }
 
+/// Whether a ConfigMap or a Secret can have the name (a DNS subdomain, RFC 1123).
+pub fn is_source_name(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = |label: &str| {
+        label.bytes().all(|byte| inner(byte) || byte == b'-')
+            && label.bytes().next().is_some_and(inner)
+            && label.bytes().next_back().is_some_and(inner)
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
 /// A text that is not `ConfigMap/NAME` or `Secret/NAME`.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("a source is written ConfigMap/NAME or Secret/NAME")]
@@ -93,7 +104,7 @@ impl FromStr for SourceName {
             .into_iter()
             .find(|candidate| candidate.as_str() == kind)
             .ok_or(NotASource)?;
-        if name.is_empty() {
+        if !is_source_name(name) {
             return Err(NotASource);
         }
         Ok(Self::new(kind, name))

@@ -9,7 +9,7 @@ use super::{
     annotations::{OBSERVED, SETTLE, STAMP},
     duration::DurationError,
     pattern::PatternError,
-    source::SourceName,
+    source::{SourceKind, SourceName},
 };
 
 /// How much of a value is repeated in a message.
@@ -82,6 +82,13 @@ pub enum Warning {
     },
     /// The settle annotation is on the pod template, where it is not read.
     SettleOnTemplate,
+    /// The pod spec names a source that cannot exist.
+    InvalidName {
+        /// Of what kind.
+        kind: SourceKind,
+        /// The name.
+        name: String,
+    },
     /// A source that pods cannot start without does not exist.
     SourceMissing {
         /// The source.
@@ -125,6 +132,7 @@ impl Warning {
             Warning::IgnoredOnWorkload { .. } => "IgnoredOnWorkload",
             Warning::ExcludeOnTemplate { .. } => "ExcludeOnTemplate",
             Warning::SettleOnTemplate => "SettleOnTemplate",
+            Warning::InvalidName { .. } => "InvalidName",
             Warning::SourceMissing { .. } => "SourceMissing",
             Warning::KeyMissing { .. } => "KeyMissing",
             Warning::ObservedUnreadable { .. } => "ObservedUnreadable",
@@ -196,6 +204,11 @@ impl fmt::Display for Warning {
             ),
             Warning::ExcludeOnTemplate { annotation } => not_on_template(f, annotation),
             Warning::SettleOnTemplate => not_on_template(f, SETTLE),
+            Warning::InvalidName { kind, name } => write!(
+                f,
+                "no {kind} can be called {}; correct the name in the pod spec",
+                Shown(name)
+            ),
             Warning::SourceMissing { source } => {
                 write!(
                     f,

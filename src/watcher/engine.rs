@@ -60,6 +60,8 @@ pub struct Engine {
     pub(super) index: Index<WorkloadId>,
     pub(super) listing: BTreeMap<&'static str, BTreeSet<WorkloadId>>,
     held_key: Option<Arc<HeldKey>>,
+    /// When the last look at the key's Secret began that counted.
+    key_seen: Seq,
     pub(super) key_wanted: Option<Instant>,
     pub(super) leads: bool,
     seq: Seq,
@@ -83,6 +85,7 @@ impl Engine {
             index: Index::default(),
             listing: BTreeMap::new(),
             held_key: None,
+            key_seen: 0,
             key_wanted: None,
             leads: false,
             seq: 0,
@@ -191,8 +194,10 @@ impl Engine {
     fn look_up_key(&mut self) {
         self.key_wanted = None;
         let mut random = [0; KEY_BYTES];
+        let began = self.tick();
         match (self.settings.ambient.random)(&mut random) {
             Ok(()) => self.jobs.key(
+                began,
                 self.settings.namespace.clone(),
                 random,
                 self.held_key.clone(),
@@ -204,7 +209,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn key_found(&mut self, found: Result<(Keyring, HeldKey), key::KeyError>) {
+    fn key_found(&mut self, began: Seq, found: Result<(Keyring, HeldKey), key::KeyError>) {
+        // An older look at the Secret may end later.
+        if began < self.key_seen {
+            return;
+        }
+        self.key_seen = began;
         match found {
             Err(error) => {
                 warn!(
@@ -233,7 +243,7 @@ impl Engine {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Key(found) => self.key_found(found),
+            Done::Key { began, found } => self.key_found(began, found),
             Done::Read { id, began, result } => self.read_done(id, began, result),
             Done::Wrote { written, result } => self.write_done(&written, result),
             Done::Refreshed { id, result } => self.refresh_done(&id, result),

@@ -69,7 +69,12 @@ pub enum Done {
         result: Result<Workload, Error>,
     },
     /// The installation key was looked up.
-    Key(Result<(Keyring, HeldKey), KeyError>),
+    Key {
+        /// When.
+        began: Seq,
+        /// What was found.
+        found: Result<(Keyring, HeldKey), KeyError>,
+    },
     /// An Event was published.
     Event {
         /// On which workload.
@@ -133,18 +138,26 @@ impl Jobs {
 
     /// Reads a workload again.
     pub fn refresh(&mut self, id: WorkloadId) {
-        let client = self.client.clone();
+        let (client, limit) = (self.client.clone(), self.reads.clone());
         self.set.spawn(async move {
+            let _permit = limit.acquire().await;
             let result = workload::get(&client, &id).await;
             Done::Refreshed { id, result }
         });
     }
 
     /// Looks the installation key up, or makes it.
-    pub fn key(&mut self, namespace: String, random: [u8; KEY_BYTES], held: Option<Arc<HeldKey>>) {
+    pub fn key(
+        &mut self,
+        began: Seq,
+        namespace: String,
+        random: [u8; KEY_BYTES],
+        held: Option<Arc<HeldKey>>,
+    ) {
         let client = self.client.clone();
         self.set.spawn(async move {
-            Done::Key(key::read_or_create(&client, &namespace, random, held.as_deref()).await)
+            let found = key::read_or_create(&client, &namespace, random, held.as_deref()).await;
+            Done::Key { began, found }
         });
     }
 

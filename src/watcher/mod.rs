@@ -25,6 +25,7 @@ use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
     task::JoinSet,
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +47,8 @@ use streams::Streams;
 /// The name of the Lease.
 pub const LEASE: &str = "restamp-watcher";
 
+/// How long an orderly end may take: the Lease is given back, and requests are answered.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Events that may wait to be taken in before the watches are slowed down.
 const INPUTS: usize = 1024;
 
@@ -136,18 +139,30 @@ pub async fn run(
     supervise(tasks, shutdown).await
 }
 
-/// Waits for all tasks; one that ends before `shutdown` ends the rest.
+/// Waits until a task ends before `shutdown`, which ends the rest, or until all have ended after it.
 async fn supervise(
     mut tasks: JoinSet<Result<&'static str, WatcherError>>,
     shutdown: CancellationToken,
 ) -> Result<(), WatcherError> {
-    while let Some(ended) = tasks.join_next().await {
-        let name = ended.map_err(WatcherError::Panicked)??;
-        if !shutdown.is_cancelled() {
-            return Err(WatcherError::Ended(name));
+    let deadline = async {
+        shutdown.cancelled().await;
+        sleep(LAST_WORDS).await;
+    };
+    let all = async {
+        while let Some(ended) = tasks.join_next().await {
+            let name = ended.map_err(WatcherError::Panicked)??;
+            if !shutdown.is_cancelled() {
+                return Err(WatcherError::Ended(name));
+            }
         }
+        Ok(())
+    };
+    tokio::select! {
+        biased;
+        ended = all => ended,
+        // Somebody keeps a connection open.
+        () = deadline => Ok(()),
     }
-    Ok(())
 }
 
 async fn ended(

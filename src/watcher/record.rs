@@ -28,6 +28,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(300);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The first pause between two repairs of the same workload.
 const FIRST_TRUCE: Duration = Duration::from_secs(2);
+/// After this time without a repair, the next one is the first again. Longer than any tool takes to put its
+/// own state back once more: Argo CD and Flux do so every few minutes.
+const CALM: Duration = Duration::from_secs(30 * 60);
 /// From this many repairs in a row on, it is a fight.
 const FIGHT: u32 = 3;
 
@@ -159,7 +162,7 @@ impl Record {
     pub fn truce_until(&mut self, now: Instant) -> Option<Instant> {
         let last = self.repairs.last?;
         let truce = doubled(FIRST_TRUCE, self.repairs.count - 1);
-        if now >= last + truce * 4 {
+        if now >= last + CALM {
             self.repairs = Repairs::default();
             return None;
         }

@@ -50,7 +50,7 @@ async fn one_changed_secret_of_one_workload_costs_one_get_one_patch_one_event_an
         .await;
         // The claim is about a stretch of time, so time has to pass.
         tokio::time::sleep(AFTERWARDS).await;
-        let mut asked: Vec<_> = audit::requests_since(&log, &mark, WATCHER, &shop.namespace)
+        let mut asked: Vec<_> = audit::requests_since(&log, &mark, WATCHER)
             .iter()
             .map(audit::Request::to_line)
             .collect();

@@ -1,10 +1,11 @@
 //! P1 and P2 while something is down: the watcher, the leader, the API server.
 
 use restamp_test_cluster::Part;
+use serde_json::json;
 
 use crate::support::{
     Ground, Shop,
-    shop::{WEB, each},
+    shop::{WEB, each, web_pod},
     wait::until,
 };
 
@@ -147,4 +148,28 @@ async fn restart(ground: &Ground, part: Part) {
     tokio::task::spawn_blocking(restart)
         .await
         .expect("restarting does not panic");
+}
+
+#[tokio::test]
+async fn p2_a_running_cluster_is_adopted_without_a_rollout_and_followed_from_then_on() {
+    let Some(ground) = Ground::own("adopting a running cluster").await else {
+        return;
+    };
+    let shop = Shop::open(&ground, "adopt").await;
+    shop.set_secret("db", &[("user", "app"), ("password", "one")])
+        .await;
+    shop.set_config_map("app", &[("level", "info")]).await;
+    for name in WEB {
+        let auto = json!({ "reloader.stakater.com/auto": "true" });
+        shop.create_workload(name, auto, web_pod()).await;
+    }
+    shop.until_rolled_out().await;
+    set_password(&shop, "two").await;
+    let mut watcher = None;
+    let adopt = async {
+        watcher = Some(ground.leading_watcher("first").await);
+        shop.until_recorded(&WEB).await;
+    };
+    assert_eq!(shop.rollouts(adopt).await, each(0));
+    assert_eq!(shop.rollouts(set_password(&shop, "three")).await, each(1));
 }

@@ -482,11 +482,14 @@ fn a_right_that_is_taken_away_rolls_nothing() {
     let rule = setting(&references, &keyring);
     rule.settle(&mut stored, &world.clone().with("db", "b"));
     let locked = world.with("db", "b").unreadable("locked");
-    let mut bare = Stored {
+    let bare = Stored {
         observed: None,
         ..stored.clone()
     };
-    assert_eq!(rule.settle(&mut bare, &locked), [Reason::AdoptedUnverified]);
+    assert_eq!(
+        rule.decide(&bare, &locked),
+        Decision::Leave(Reason::Unreadable)
+    );
     let Some(observed) = &mut stored.observed else {
         panic!("recorded");
     };
@@ -496,6 +499,20 @@ fn a_right_that_is_taken_away_rolls_nothing() {
         rule.decide(&stored, &locked),
         Decision::Leave(Reason::Unreadable)
     );
+}
+
+#[test]
+fn a_source_that_cannot_be_read_during_a_rotation_is_stale_when_it_can() {
+    let references = uses(&["db", "locked"]);
+    let world = World::default().with("db", "a").with("locked", "x");
+    let mut stored = adopted(&references, &world);
+    let rotated = ring(2, Some(1));
+    let rule = setting(&references, &rotated);
+    let changed = world.with("db", "b");
+    let reasons = rule.settle(&mut stored, &changed.clone().unreadable("locked"));
+    assert_eq!(reasons, [Reason::ContentChanged]);
+    let reasons = rule.settle(&mut stored, &changed.with("locked", "y"));
+    assert_eq!(reasons, [Reason::ContentChanged]);
 }
 
 #[test]

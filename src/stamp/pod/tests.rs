@@ -6,6 +6,7 @@ fn usages(spec: &Value) -> Vec<String> {
     let template: PodTemplate = serde_json::from_value(json!({ "spec": spec })).unwrap();
     template
         .usages()
+        .0
         .into_iter()
         .map(|(source, usage)| {
             let keys = match usage.keys {
@@ -93,12 +94,12 @@ fn a_sub_path_mount_uses_the_file_it_shows() {
         (
             &whole,
             json!([{ "name": "v", "subPath": "a" }]),
-            "Secret/s[a]",
+            "Secret/s?[a]",
         ),
         (
             &whole,
             json!([{ "name": "v", "subPath": "a" }, { "name": "v", "subPath": "b" }]),
-            "Secret/s[a,b]",
+            "Secret/s?[a,b]",
         ),
         (
             &whole,
@@ -170,7 +171,39 @@ fn empty_null_and_missing_parts_are_empty() {
         json!({ "spec": { "containers": [{ "envFrom": [{ "secretRef": { "name": "" } }, {}] }] } }),
     ] {
         let parsed: PodTemplate = serde_json::from_value(template.clone()).unwrap();
-        assert!(parsed.usages().is_empty(), "{template}");
+        assert!(parsed.usages().0.is_empty(), "{template}");
         assert!(parsed.annotations().is_empty(), "{template}");
+    }
+}
+
+#[test]
+fn a_name_that_no_source_can_have_is_said_and_not_followed() {
+    for name in [
+        "a b",
+        "a/b",
+        "db?x",
+        "../../namespaces",
+        "UPPER",
+        "a..b",
+        "-a",
+    ] {
+        let template = json!({ "spec": {
+            "volumes": [{ "name": "v", "secret": { "secretName": name } }],
+            "containers": [{ "volumeMounts": [{ "name": "v" }] }],
+        }});
+        let template: PodTemplate = serde_json::from_value(template).unwrap();
+        let (usages, warnings) = template.usages();
+        assert!(usages.is_empty(), "{name}");
+        assert_eq!(
+            warnings,
+            [Warning::InvalidName {
+                kind: SourceKind::Secret,
+                name: name.to_owned()
+            }]
+        );
+        assert!(
+            format!("Secret/{name}").parse::<SourceName>().is_err(),
+            "{name}"
+        );
     }
 }

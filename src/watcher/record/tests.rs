@@ -78,7 +78,7 @@ async fn repairs_that_keep_being_undone_become_rare_and_are_reported() {
         !record.is_repair(Reason::ContentChanged),
         "real changes do not wait"
     );
-    let calm = now + Duration::from_secs(1000);
+    let calm = now + CALM;
     assert_eq!(record.truce_until(calm), None);
     assert!(!record.report_fight(), "a calm time ends it");
 }

@@ -24,7 +24,6 @@ struct User {
 #[serde(default)]
 struct Object {
     resource: String,
-    namespace: String,
     name: String,
 }
 
@@ -47,12 +46,6 @@ impl Request {
             .as_ref()
             .is_some_and(|object| object.resource == "leases")
     }
-
-    fn is_in(&self, namespace: &str) -> bool {
-        self.object_ref
-            .as_ref()
-            .is_none_or(|object| object.namespace == namespace || object.namespace.is_empty())
-    }
 }
 
 /// A place in the log.
@@ -69,9 +62,8 @@ pub fn mark(log: &Path) -> Mark {
     )
 }
 
-/// What a user asked since `mark`, about a namespace or the whole cluster; Lease and watch requests
-/// left out.
-pub fn requests_since(log: &Path, mark: &Mark, user: &str, namespace: &str) -> Vec<Request> {
+/// What a user asked since `mark`; Lease and watch requests left out.
+pub fn requests_since(log: &Path, mark: &Mark, user: &str) -> Vec<Request> {
     let bytes = fs::read(log).expect("the audit log");
     let lines = bytes
         .get(mark.0..)
@@ -80,8 +72,6 @@ pub fn requests_since(log: &Path, mark: &Mark, user: &str, namespace: &str) -> V
     lines
         .filter_map(|line| serde_json::from_slice::<Request>(line).ok())
         .filter(|request| request.stage == "ResponseComplete" && request.user.username == user)
-        .filter(|request| {
-            request.verb != "watch" && !request.is_of_leases() && request.is_in(namespace)
-        })
+        .filter(|request| request.verb != "watch" && !request.is_of_leases())
         .collect()
 }

@@ -265,6 +265,11 @@ impl Shop {
             }
         })
         .await;
+        self.until_rolled_out().await;
+    }
+
+    /// Waits until the controllers have seen every workload as it is.
+    pub async fn until_rolled_out(&self) {
         for kind in &KINDS {
             until("the controllers have caught up", async || {
                 self.caught_up(kind).await

@@ -41,6 +41,12 @@ pub(crate) async fn run(command: &[OsString]) -> Result<u8> {
             cluster = up::start(binaries, None) => Some(cluster?),
         },
     };
+    // What the command leaves in it goes with it.
+    let temporary = tempfile::Builder::new()
+        .prefix("restamp-exec-")
+        .tempdir()
+        .context("cannot make a temporary folder")?;
+    command.env("TMPDIR", temporary.path());
     if let Some(cluster) = &cluster {
         command.envs(variables(cluster.endpoints())?);
     }
