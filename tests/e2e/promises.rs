@@ -96,31 +96,36 @@ async fn p1_going_back_is_a_rollout_to_a_template_never_used_before() {
     let mut stamps = BTreeSet::new();
     for password in ["two", "one", "two"] {
         let content = [("user", "app"), ("password", password)];
-        assert_eq!(
-            shop.rollouts(shop.set_secret("db", &content)).await,
-            each(1)
-        );
-        stamps.insert(shop.stamp(("Deployment", "web")).await);
+        let change = shop.set_secret("db", &content);
+        assert_eq!(shop.rollouts(change).await, each(1));
+        for name in WEB {
+            stamps.insert((name, shop.stamp(name).await));
+        }
     }
-    assert_eq!(stamps.len(), 3, "{stamps:?}");
-    let sets = shop
-        .ground
-        .kubectl(&[
+    assert_eq!(stamps.len(), 3 * WEB.len(), "{stamps:?}");
+    for (kind, _) in WEB {
+        let history = match kind {
+            "Deployment" => "replicasets",
+            _ => "controllerrevisions",
+        };
+        let selector = format!("app=web,kind={kind}");
+        let args = [
             "-n",
             &shop.namespace,
             "get",
-            "rs",
+            history,
             "-l",
-            "app=web",
+            &selector,
             "-o",
             "name",
-        ])
-        .await;
-    assert_eq!(
-        sets.lines().count(),
-        4,
-        "no ReplicaSet was selected again: {sets}"
-    );
+        ];
+        let templates = shop.ground.kubectl(&args).await;
+        assert_eq!(
+            templates.lines().count(),
+            4,
+            "no template was selected again: {templates}"
+        );
+    }
 }
 
 #[tokio::test]
