@@ -249,6 +249,11 @@ fn last_writer(fields: &[ManagedFieldsEntry]) -> Option<Box<str>> {
         .iter()
         .filter(|entry| entry.subresource.as_deref().is_none_or(str::is_empty))
         .filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER))
+        // Controllers own annotations of their own, such as the revision; who moves templates owns a spec.
+        .filter(|entry| {
+            let fields = entry.fields_v1.as_ref();
+            fields.is_some_and(|fields| fields.0.get("f:spec").is_some())
+        })
         .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
         .and_then(|entry| entry.manager.as_deref().map(Box::from))
 }
@@ -293,4 +298,38 @@ fn api(client: &Client, id: &WorkloadId) -> Api<DynamicObject> {
 fn parsed(id: &WorkloadId, object: &DynamicObject, request: Request) -> Result<Workload, Error> {
     let what = "it has no name".to_owned();
     Workload::parse(id.kind, object).ok_or(Error::Unreadable { request, what })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_last_writer_is_who_wrote_the_spec_last_other_than_us() {
+        let entry = |manager: &str, minute: u8, fields: Value, subresource: &str| {
+            json!({
+                "manager": manager, "operation": "Update", "subresource": subresource,
+                "time": format!("2026-01-01T00:{minute:02}:00Z"),
+                "fieldsType": "FieldsV1", "fieldsV1": fields,
+            })
+        };
+        let spec = || json!({ "f:spec": { "f:template": {} } });
+        let entries = json!([
+            entry("deployer", 1, spec(), ""),
+            entry("operator", 2, spec(), ""),
+            entry(FIELD_MANAGER, 3, spec(), ""),
+            entry(
+                "kube-controller-manager",
+                4,
+                json!({ "f:metadata": { "f:annotations": {} } }),
+                ""
+            ),
+            entry("autoscaler", 5, spec(), "scale"),
+        ]);
+        let entries: Vec<ManagedFieldsEntry> = serde_json::from_value(entries).unwrap();
+        assert_eq!(last_writer(&entries).as_deref(), Some("operator"));
+        assert_eq!(last_writer(&[]), None);
+    }
 }

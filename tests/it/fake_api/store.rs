@@ -248,6 +248,8 @@ fn managed(before: &Value, manager: &str, version: u64) -> Value {
         "manager": manager,
         "operation": "Update",
         "time": time.expect("a time").to_string(),
+        // Which fields are whose is not kept: everybody owns a spec.
+        "fieldsV1": { "f:spec": {} },
     });
     others.chain([entry]).collect()
 }
