@@ -1,6 +1,6 @@
 //! The command line: the only reader of flags and environment.
 
-use std::{io::Write, process::ExitCode, time::Duration};
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use ring::digest;
@@ -15,12 +15,13 @@ use crate::{
     explain::{self, Output},
     runtime::{
         ambient::Ambient,
-        metrics::Metrics,
+        metrics::{WatcherMetrics, WebhookMetrics},
         shutdown,
         telemetry::{self, LogFormat},
     },
     stamp::duration::{DurationError, parse_duration},
     watcher::{self, Settings},
+    webhook::{self, Listeners},
 };
 
 /// Keeps Kubernetes workloads on their current configuration.
@@ -46,6 +47,8 @@ struct Cli {
 enum Command {
     /// Restamp workloads whose ConfigMaps or Secrets change.
     Watcher(WatcherArgs),
+    /// Stamp workloads while they are written, as an admission webhook.
+    Webhook(WebhookArgs),
     /// Say what the watcher would do for a workload, and why.
     Explain(ExplainArgs),
 }
@@ -66,7 +69,7 @@ struct LogArgs {
 }
 
 #[derive(Args)]
-struct WatcherArgs {
+struct AdminArgs {
     /// Where /metrics, /healthz, /readyz and /live are served, over plain HTTP.
     #[arg(
         long,
@@ -75,12 +78,40 @@ struct WatcherArgs {
         value_name = "ADDR"
     )]
     admin_listen: String,
+}
+
+#[derive(Args)]
+struct WatcherArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
     /// How long a stale workload is left alone in case its deploy is still under way; 0 turns it off.
     #[arg(long, env = "RESTAMP_SETTLE", default_value = "2s", value_name = "DURATION", value_parser = duration)]
     settle: Duration,
     /// Who this process is in the Lease; unique. Made from the host name if not given.
     #[arg(long, env = "RESTAMP_IDENTITY", value_name = "NAME", value_parser = not_empty)]
     identity: Option<String>,
+}
+
+#[derive(Args)]
+struct WebhookArgs {
+    /// Where admission reviews are received, over HTTPS.
+    #[arg(
+        long,
+        env = "RESTAMP_LISTEN",
+        default_value = "0.0.0.0:9443",
+        value_name = "ADDR"
+    )]
+    listen: String,
+    /// The folder with the serving certificate, in tls.crt and tls.key; it may change at any time.
+    #[arg(
+        long,
+        env = "RESTAMP_CERT_DIR",
+        default_value = "/etc/restamp/tls",
+        value_name = "DIR"
+    )]
+    cert_dir: PathBuf,
+    #[command(flatten)]
+    admin: AdminArgs,
 }
 
 #[derive(Args)]
@@ -152,6 +183,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     runtime.block_on(async {
         match cli.command {
             Command::Watcher(args) => run_watcher(args, namespace).await,
+            Command::Webhook(args) => run_webhook(args, namespace).await,
             Command::Explain(args) => run_explain(args, &namespace).await,
         }
     })
@@ -159,16 +191,14 @@ fn run(cli: Cli) -> Result<(), Failure> {
 
 async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure> {
     let WatcherArgs {
-        admin_listen,
+        admin,
         settle,
         identity,
     } = args;
     let ambient = Ambient::default();
     let shutdown = shutdown::on_signal()?;
     let client = client::connect().await?;
-    let admin = TcpListener::bind(&admin_listen)
-        .await
-        .map_err(|error| format!("cannot listen on --admin-listen {admin_listen:?}: {error}"))?;
+    let admin = listen("--admin-listen", &admin.admin_listen).await?;
     let settings = Settings {
         namespace,
         identity: match identity {
@@ -185,9 +215,44 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
         settle = ?settings.settle,
         "starting watcher"
     );
-    watcher::run(client, settings, Metrics::new()?, admin, shutdown).await?;
+    watcher::run(client, settings, WatcherMetrics::new()?, admin, shutdown).await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn run_webhook(args: WebhookArgs, namespace: String) -> Result<(), Failure> {
+    let shutdown = shutdown::on_signal()?;
+    let client = client::connect().await?;
+    let listeners = Listeners {
+        webhook: listen("--listen", &args.listen).await?,
+        admin: listen("--admin-listen", &args.admin.admin_listen).await?,
+    };
+    let settings = webhook::Settings {
+        namespace,
+        cert_dir: args.cert_dir,
+        ambient: Ambient::default(),
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        listen = %listeners.webhook.local_addr()?,
+        admin = %listeners.admin.local_addr()?,
+        "starting webhook"
+    );
+    webhook::run(
+        client,
+        settings,
+        WebhookMetrics::new()?,
+        listeners,
+        shutdown,
+    )
+    .await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn listen(flag: &str, address: &str) -> Result<TcpListener, Failure> {
+    let listener = TcpListener::bind(address).await;
+    Ok(listener.map_err(|error| format!("cannot listen on {flag} {address:?}: {error}"))?)
 }
 
 async fn run_explain(args: ExplainArgs, restamp_namespace: &str) -> Result<(), Failure> {

@@ -15,3 +15,4 @@ pub mod explain;
 pub mod runtime;
 pub mod stamp;
 pub mod watcher;
+pub mod webhook;

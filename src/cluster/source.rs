@@ -201,6 +201,8 @@ pub enum Content {
     Present {
         /// The version that was read.
         version: Version,
+        /// What its own annotations say.
+        marks: Marks,
         /// Its digests.
         digests: SourceDigests,
     },
@@ -263,6 +265,8 @@ struct Payload {
 struct PayloadMetadata {
     uid: Box<str>,
     resource_version: Box<str>,
+    #[serde(default)]
+    annotations: Option<MarkAnnotations>,
 }
 
 fn digest(id: &SourceId, keyring: &Keyring, body: &[u8]) -> Result<Content, String> {
@@ -291,6 +295,7 @@ fn digest(id: &SourceId, keyring: &Keyring, body: &[u8]) -> Result<Content, Stri
             uid: payload.metadata.uid,
             resource_version: payload.metadata.resource_version,
         },
+        marks: payload.metadata.annotations.unwrap_or_default().0,
         digests: SourceDigests::of(keyring, id.clone(), &values),
     })
 }

@@ -13,14 +13,10 @@ use serde_json::Value;
 
 use super::{Error, FIELD_MANAGER, error::Request};
 use crate::stamp::{
-    annotations::{OBSERVED, STAMP},
-    observed::Observed,
+    annotations::STAMP,
+    facts::Facts,
     patch::{Annotations, merge_patch},
     pod::PodTemplate,
-    policy::Policy,
-    source::{SourceName, Usage},
-    stamp::Stamp,
-    warning::Warning,
 };
 
 /// A kind of workload: where its API is, and where in it the pod template is.
@@ -66,6 +62,13 @@ impl WorkloadKind {
         KINDS.iter().find(|kind| {
             [kind.plural, kind.short].contains(&name) || kind.kind.eq_ignore_ascii_case(name)
         })
+    }
+
+    /// The kind of that name and version.
+    pub fn of(group: &str, version: &str, kind: &str) -> Option<&'static WorkloadKind> {
+        KINDS
+            .iter()
+            .find(|known| (known.group, known.version, known.kind) == (group, version, kind))
     }
 
     /// How the kind is addressed.
@@ -132,48 +135,48 @@ pub struct Workload {
     pub uid: Box<str>,
     /// The version that a write is bound to.
     pub resource_version: Box<str>,
+    /// Counts changes of the spec.
+    pub generation: i64,
     /// What matters to a decision.
     pub facts: Facts,
     /// The field manager that wrote the spec or our annotations last, other than us.
     pub last_writer: Option<Box<str>>,
 }
 
-/// What a decision rests on, apart from the sources. Equal facts: nothing to decide anew.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Facts {
-    /// Counts changes of the spec.
-    pub generation: i64,
-    /// What its annotations ask for.
-    pub policy: Policy,
-    /// What its pod spec uses; empty if not opted in.
-    pub usages: BTreeMap<SourceName, Usage>,
-    /// The stamp on its pod template, whatever it says.
-    pub stamp: Option<Box<str>>,
-    /// Its memory, if there is one that can be read.
-    pub observed: Option<Observed>,
-    /// What is wrong with its annotations.
-    pub warnings: Vec<Warning>,
-}
-
 impl Workload {
     /// Reads an object; nothing if it has no name or namespace, which cannot be.
     pub fn parse(kind: &'static WorkloadKind, object: &DynamicObject) -> Option<Self> {
         let metadata = &object.metadata;
+        let template = template(kind, &object.data);
         Some(Self {
             id: id(kind, metadata)?,
             uid: metadata.uid.clone().unwrap_or_default().into(),
             resource_version: metadata.resource_version.clone().unwrap_or_default().into(),
-            facts: Facts::parse(kind, metadata, &object.data),
+            generation: metadata.generation.unwrap_or_default(),
+            facts: Facts::parse(
+                metadata.annotations.as_ref().unwrap_or(&BTreeMap::new()),
+                &template,
+                template.annotations().get(STAMP).map(String::as_str),
+            ),
             last_writer: last_writer(metadata.managed_fields.as_deref().unwrap_or_default()),
         })
+    }
+
+    /// Whether there is something to decide anew.
+    pub fn differs_from(&self, other: &Workload) -> bool {
+        (self.generation, &self.facts) != (other.generation, &other.facts)
     }
 
     /// Whether `other` is an older state of the same object. Resource versions can be compared as
     /// numbers since Kubernetes 1.35 (KEP-5504), and could be in practice before.
     pub fn is_newer_than(&self, other: &Workload) -> bool {
-        let number = |workload: &Workload| workload.resource_version.parse::<u64>().ok();
         self.uid == other.uid
-            && matches!((number(self), number(other)), (Some(ours), Some(theirs)) if ours > theirs)
+            && matches!((self.version(), other.version()), (Some(ours), Some(theirs)) if ours > theirs)
+    }
+
+    /// The resource version as a number, to compare it with others.
+    pub fn version(&self) -> Option<u64> {
+        self.resource_version.parse().ok()
     }
 }
 
@@ -184,54 +187,6 @@ pub fn id(kind: &'static WorkloadKind, metadata: &ObjectMeta) -> Option<Workload
         namespace: metadata.namespace.as_deref()?.into(),
         name: metadata.name.as_deref()?.into(),
     })
-}
-
-impl Facts {
-    fn parse(kind: &WorkloadKind, metadata: &ObjectMeta, object: &Value) -> Self {
-        let none = BTreeMap::new();
-        let annotations = metadata.annotations.as_ref().unwrap_or(&none);
-        let template = template(kind, object);
-        let (policy, mut warnings) = Policy::parse(annotations, template.annotations());
-        let opted_in = policy.opted_in();
-        let observed = annotations
-            .get(OBSERVED)
-            .filter(|_| opted_in)
-            .and_then(|text| {
-                Observed::parse(text)
-                    .map_err(|error| {
-                        warnings.push(Warning::ObservedUnreadable {
-                            error: error.to_string(),
-                        })
-                    })
-                    .ok()
-            });
-        let stamp: Option<Box<str>> = template
-            .annotations()
-            .get(STAMP)
-            .map(|text| text.as_str().into());
-        if let Some(value) = stamp
-            .as_deref()
-            .filter(|text| opted_in && text.parse::<Stamp>().is_err())
-        {
-            warnings.push(Warning::StampUnreadable {
-                value: value.to_owned(),
-            });
-        }
-        let (usages, of_names) = if opted_in {
-            template.usages()
-        } else {
-            Default::default()
-        };
-        warnings.extend(of_names);
-        Self {
-            generation: metadata.generation.unwrap_or_default(),
-            usages,
-            policy,
-            stamp,
-            observed,
-            warnings,
-        }
-    }
 }
 
 /// The pod template. One that is missing or malformed uses nothing: the API server lets neither pass

@@ -16,7 +16,7 @@ use axum::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::Metrics;
+use super::metrics::Registry;
 
 /// What is still missing before the process is ready, each with why.
 #[derive(Clone, Debug, Default)]
@@ -50,12 +50,12 @@ impl Readiness {
 
 #[derive(Clone)]
 struct Admin {
-    metrics: Metrics,
+    metrics: Registry,
     readiness: Readiness,
 }
 
 /// The endpoints.
-pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
+pub fn router(metrics: Registry, readiness: Readiness) -> Router {
     Router::new()
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(|| async { "ok" }))

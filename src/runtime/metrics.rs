@@ -1,14 +1,60 @@
 //! Metrics, with names and labels that come from enums and constants only: no object names, no texts.
 
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
     TextEncoder,
 };
 
-/// The handles of every metric of a process.
+/// Where the metrics of a process are registered.
+#[derive(Clone, Default)]
+pub struct Registry(prometheus::Registry);
+
+impl Registry {
+    /// The text exposition format, version 0.0.4.
+    ///
+    /// # Errors
+    /// When a metric cannot be encoded.
+    pub fn render(&self) -> prometheus::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.0.gather(), &mut text)?;
+        Ok(text)
+    }
+
+    fn add<M: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        metric: M,
+    ) -> prometheus::Result<M> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.add(IntGauge::new(name, help)?)
+    }
+
+    fn reads(&self) -> prometheus::Result<IntCounterVec> {
+        self.counters(
+            "restamp_source_reads_total",
+            "Reads of ConfigMaps and Secrets, by result.",
+            &["result"],
+        )
+    }
+}
+
+/// The handles of the watcher's metrics.
 #[derive(Clone)]
-pub struct Metrics {
-    registry: Registry,
+pub struct WatcherMetrics {
+    /// Where they are registered.
+    pub registry: Registry,
     /// Decisions, by reason.
     pub decisions: IntCounterVec,
     /// Writes to workloads, by what was written and how it ended.
@@ -31,79 +77,106 @@ pub struct Metrics {
     pub restamp_seconds: HistogramVec,
 }
 
-impl Metrics {
-    /// Registers everything.
+impl WatcherMetrics {
+    /// Registers them.
     ///
     /// # Errors
     /// When two metrics have the same name, which a test rules out.
     pub fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new();
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(metric.clone()))?;
-            prometheus::Result::Ok(metric)
-        };
-        let gauge = |name: &str, help: &str| {
-            let metric = IntGauge::new(name, help)?;
-            registry.register(Box::new(metric.clone()))?;
-            prometheus::Result::Ok(metric)
-        };
-        let fights = IntCounter::new(
-            "restamp_fights_total",
-            "Times a workload was left for later because a writer keeps undoing what Restamp writes.",
-        )?;
-        registry.register(Box::new(fights.clone()))?;
-        let restamp_seconds = HistogramVec::new(
-            HistogramOpts::new(
-                "restamp_restamp_duration_seconds",
-                "Seconds from the event that made a workload stale to the write that restamped it, settle window included.",
-            )
-            .buckets(vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]),
-            &["kind"],
-        )?;
-        registry.register(Box::new(restamp_seconds.clone()))?;
+        let registry = Registry::default();
         Ok(Self {
-            decisions: counters(
+            decisions: registry.counters(
                 "restamp_decisions_total",
                 "Decisions about workloads, by reason.",
                 &["reason"],
             )?,
-            writes: counters(
+            writes: registry.counters(
                 "restamp_writes_total",
                 "Writes to workloads, by what was written (record, restamp) and result.",
                 &["write", "result"],
             )?,
-            reads: counters(
-                "restamp_source_reads_total",
-                "Reads of ConfigMaps and Secrets, by result.",
-                &["result"],
-            )?,
-            events: counters(
+            reads: registry.reads()?,
+            events: registry.counters(
                 "restamp_events_total",
                 "Kubernetes Events published, by result.",
                 &["result"],
             )?,
-            watch_errors: counters(
+            fights: registry.add(IntCounter::new(
+                "restamp_fights_total",
+                "Times a workload was left for later because a writer keeps undoing what Restamp writes.",
+            )?)?,
+            watch_errors: registry.counters(
                 "restamp_watch_errors_total",
                 "Faults in watches, by resource.",
                 &["resource"],
             )?,
-            leader: gauge("restamp_leader", "1 while this replica is the active one.")?,
-            workloads: gauge("restamp_workloads", "Workloads that are opted in.")?,
-            queue_depth: gauge("restamp_queue_depth", "Workloads that wait to be decided.")?,
-            fights,
-            restamp_seconds,
+            leader: registry.gauge("restamp_leader", "1 while this replica is the active one.")?,
+            workloads: registry.gauge("restamp_workloads", "Workloads that are opted in.")?,
+            queue_depth: registry
+                .gauge("restamp_queue_depth", "Workloads that wait to be decided.")?,
+            restamp_seconds: registry.add(HistogramVec::new(
+                HistogramOpts::new(
+                    "restamp_restamp_duration_seconds",
+                    "Seconds from the event that made a workload stale to the write that restamped it, settle window included.",
+                )
+                .buckets(vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]),
+                &["kind"],
+            )?)?,
             registry,
         })
     }
+}
 
-    /// The text exposition format, version 0.0.4.
+/// The handles of the webhook's metrics.
+#[derive(Clone)]
+pub struct WebhookMetrics {
+    /// Where they are registered.
+    pub registry: Registry,
+    /// Answered admission reviews, by reason.
+    pub admissions: IntCounterVec,
+    /// Requests that were no admission review, by HTTP status.
+    pub refusals: IntCounterVec,
+    /// Reads of sources, by how they ended.
+    pub reads: IntCounterVec,
+    /// Seconds from the whole request to the answer.
+    pub admission_seconds: Histogram,
+    /// When the served certificate expires, in seconds since 1970; 0 without one.
+    pub certificate_expiry: IntGauge,
+}
+
+impl WebhookMetrics {
+    /// Registers them.
     ///
     /// # Errors
-    /// When a metric cannot be encoded.
-    pub fn render(&self) -> prometheus::Result<Vec<u8>> {
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        Ok(text)
+    /// When two metrics have the same name, which a test rules out.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::default();
+        Ok(Self {
+            admissions: registry.counters(
+                "restamp_admissions_total",
+                "Answered admission reviews, by reason.",
+                &["reason"],
+            )?,
+            refusals: registry.counters(
+                "restamp_admission_refusals_total",
+                "Requests to the webhook that were no admission review, by HTTP status.",
+                &["status"],
+            )?,
+            reads: registry.reads()?,
+            admission_seconds: registry.add(Histogram::with_opts(
+                HistogramOpts::new(
+                    "restamp_admission_duration_seconds",
+                    "Seconds that it took to answer an admission review, once it had arrived.",
+                )
+                .buckets(vec![
+                    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+                ]),
+            )?)?,
+            certificate_expiry: registry.gauge(
+                "restamp_certificate_expiry_timestamp_seconds",
+                "When the served certificate expires, in seconds since 1970; 0 without one.",
+            )?,
+            registry,
+        })
     }
 }

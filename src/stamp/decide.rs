@@ -4,17 +4,21 @@
 //! it names. With evidence, contents are compared. Without it, either some writer moved the template
 //! (restamp), or there is nothing to compare with (record what is live, roll nothing).
 
+mod write;
+
 use std::collections::BTreeSet;
 
 use super::{
     digest::{Digest, InstallationKey, Keyring, SourceDigests},
     observed::{Entries, Entry, Observed, Recorded, fold},
     reason::Reason,
-    references::{Reference, References},
-    source::{Keys, SourceName},
-    stamp::{Stamp, number_of},
+    references::References,
+    source::SourceName,
+    stamp::Stamp,
     warning::Warning,
 };
+use write::{adopt, live_entry, record, restamp, stamp_digest};
+pub use write::{live_entries, stamp_live};
 
 /// What is known of a source now.
 #[derive(Clone, Copy, Debug)]
@@ -322,104 +326,6 @@ fn compare_one(
             live if live == entry.digest => Comparison::Same,
             Some(_) => Comparison::Changed,
         },
-    }
-}
-
-fn adopt(case: &Case<'_>, reason: Reason) -> Decision {
-    let key = &case.keyring.current;
-    record(case, reason, key, live_entries(case, key))
-}
-
-fn record(case: &Case<'_>, reason: Reason, key: &InstallationKey, entries: Entries) -> Decision {
-    Decision::Record {
-        reason,
-        observed: Observed {
-            namespace: case.namespace.into(),
-            key: key.id().clone(),
-            stamp: case.stamp.map(Box::from),
-            recorded: Recorded::Entries(entries),
-        },
-    }
-}
-
-fn restamp(case: &Case<'_>, reason: Reason, changed: Vec<SourceName>) -> Decision {
-    let key = &case.keyring.current;
-    let entries = live_entries(case, key);
-    let stamp = Stamp {
-        key: key.id().clone(),
-        digest: stamp_digest(case, key, &entries),
-        n: next_n(case),
-    };
-    let observed = Observed {
-        namespace: case.namespace.into(),
-        key: key.id().clone(),
-        stamp: Some(stamp.to_string().into()),
-        recorded: Recorded::Entries(entries),
-    };
-    Decision::Restamp {
-        reason,
-        changed,
-        stamp,
-        observed,
-    }
-}
-
-fn stamp_digest(case: &Case<'_>, key: &InstallationKey, entries: &Entries) -> Digest {
-    let parts = entries
-        .iter()
-        .map(|(source, entry)| (source, &entry.keys, entry.digest.as_ref()));
-    key.set("stamp", case.namespace, parts)
-}
-
-/// One more than the larger of the template's and the recorded stamp's.
-fn next_n(case: &Case<'_>) -> u64 {
-    let recorded = case.observed.and_then(|observed| observed.stamp.as_deref());
-    let last = [case.stamp, recorded]
-        .into_iter()
-        .flatten()
-        .filter_map(number_of)
-        .max();
-    // A hand-written maximum must not make every later stamp the same.
-    last.map_or(1, |n| n.checked_add(1).unwrap_or(1))
-}
-
-/// The references as they are now, as entries.
-pub fn live_entries(case: &Case<'_>, key: &InstallationKey) -> Entries {
-    case.references
-        .iter()
-        .filter_map(|(source, reference)| {
-            Some((source.clone(), live_entry(case, key, source, reference)?))
-        })
-        .collect()
-}
-
-/// The source as it is now; of one that cannot be read, what was recorded. A source
-/// that only a regex named, and that is gone, is not recorded: there is no name to wait for.
-fn live_entry(
-    case: &Case<'_>,
-    key: &InstallationKey,
-    source: &SourceName,
-    reference: &Reference,
-) -> Option<Entry> {
-    let entry = |keys: &Keys, digest| Entry {
-        keys: keys.clone(),
-        digest,
-    };
-    match (case.live)(source) {
-        Live::Absent => reference
-            .literal
-            .then(|| entry(&reference.usage.keys, None)),
-        Live::Present(digests) => {
-            let digest = digests.digest(key, &reference.usage.keys)?;
-            Some(entry(&reference.usage.keys, Some(digest)))
-        }
-        Live::Unreadable => {
-            let observed = case.observed?;
-            let recorded = observed.entries()?.get(source)?;
-            // A digest under another key cannot be taken over: without it, the source is stale when seen.
-            let digest = recorded.digest.filter(|_| observed.key == *key.id());
-            Some(entry(&recorded.keys, digest))
-        }
     }
 }
 

@@ -7,15 +7,19 @@
 //!  stamp + observed --------------------------------------------------------+
 //! ```
 //!
-//! [`decide::decide`] is the one rule of the design; everything else here prepares its input or writes
-//! down its answer.
+//! [`decide::decide`] is the one rule of the design, for workloads as they are, and
+//! [`admission::Admission`] its counterpart for workloads as they are being written; everything else here
+//! prepares their input or writes down their answer.
 
+pub mod admission;
 pub mod annotations;
 pub mod decide;
 pub mod digest;
 pub mod duration;
+pub mod facts;
 pub mod index;
 pub mod json;
+pub mod manifest;
 pub mod observed;
 pub mod patch;
 pub mod pattern;

@@ -1,8 +1,19 @@
-//! The JSON merge patch that carries a decision to the API server.
+//! The patches that carry a decision to the API server: a merge patch of its own, or a JSON patch in the
+//! answer to an admission review.
 
+use std::collections::BTreeMap;
+
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::annotations::{OBSERVED, STAMP};
+use super::{
+    annotations::{OBSERVED, STAMP},
+    manifest::{Manifest, ObjectMeta},
+};
+
+/// The most bytes that the keys and values of an object's annotations may take together
+/// (`TotalAnnotationSizeLimitB` of apimachinery). A patch that goes beyond fails the user's request.
+pub const MAX_ANNOTATION_BYTES: usize = 256 * 1024;
 
 /// What to write to a workload: `observed`, and a stamp when the template is to roll.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +46,94 @@ pub fn merge_patch(template_path: &[&str], resource_version: &str, write: &Annot
         }),
     );
     Value::Object(patch)
+}
+
+/// Our two annotations on a workload, whatever they say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// On the pod template.
+    pub stamp: Option<String>,
+    /// On the workload's metadata.
+    pub observed: Option<String>,
+}
+
+/// One step of a JSON patch (RFC 6902).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+pub enum Operation {
+    /// Sets a member; its parent has to exist.
+    Add {
+        /// JSON pointer.
+        path: String,
+        /// What to set.
+        value: Value,
+    },
+    /// Takes a member away; it has to exist.
+    Remove {
+        /// JSON pointer.
+        path: String,
+    },
+}
+
+/// How to make our annotations on an object what they should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JsonPatch {
+    /// What to change; nothing else is touched.
+    pub operations: Vec<Operation>,
+    /// Whether something had to be left out, since the annotations would take more than
+    /// [`MAX_ANNOTATION_BYTES`].
+    pub incomplete: bool,
+}
+
+/// Makes our annotations on the object `own`, as far as the object stays valid.
+pub fn json_patch(template_path: &[&str], object: &Manifest<'_>, own: &Own) -> JsonPatch {
+    let mut patch = JsonPatch::default();
+    patch.set("", object.metadata(), OBSERVED, own.observed.as_deref());
+    if let Some(metadata) = object.template_metadata() {
+        let template = template_path
+            .iter()
+            .fold(String::new(), |path, field| path + "/" + field);
+        patch.set(&template, metadata, STAMP, own.stamp.as_deref());
+    }
+    patch
+}
+
+impl JsonPatch {
+    fn set(&mut self, parent: &str, metadata: Option<&ObjectMeta>, key: &str, value: Option<&str>) {
+        let annotations = metadata.and_then(|metadata| metadata.annotations.as_ref());
+        let current = annotations.and_then(|annotations| annotations.get(key));
+        if current.map(String::as_str) == value {
+            return;
+        }
+        let escaped = key.replace('~', "~0").replace('/', "~1");
+        let path = format!("{parent}/metadata/annotations/{escaped}");
+        let Some(value) = value else {
+            self.operations.push(Operation::Remove { path });
+            return;
+        };
+        if annotations.is_some_and(|all| size_with(all, key, value) > MAX_ANNOTATION_BYTES) {
+            self.incomplete = true;
+            return;
+        }
+        let (path, value) = match (metadata, annotations) {
+            (_, Some(_)) => (path, json!(value)),
+            (Some(_), None) => (
+                format!("{parent}/metadata/annotations"),
+                json!({ key: value }),
+            ),
+            (None, _) => (
+                format!("{parent}/metadata"),
+                json!({ "annotations": { key: value } }),
+            ),
+        };
+        self.operations.push(Operation::Add { path, value });
+    }
+}
+
+fn size_with(annotations: &BTreeMap<String, String>, key: &str, value: &str) -> usize {
+    let others = annotations.iter().filter(|(name, _)| *name != key);
+    let others: usize = others.map(|(name, value)| name.len() + value.len()).sum();
+    others + key.len() + value.len()
 }
 
 #[cfg(test)]

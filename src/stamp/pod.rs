@@ -14,7 +14,7 @@ use super::{
 };
 
 /// What of a pod template is ours to look at. Fields that are absent or null are empty.
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct PodTemplate {
     #[serde(deserialize_with = "or_default")]
@@ -91,14 +91,14 @@ impl Usages {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct TemplateMetadata {
     #[serde(deserialize_with = "or_default")]
     annotations: BTreeMap<String, String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct PodSpec {
     #[serde(deserialize_with = "or_default")]
@@ -109,7 +109,7 @@ struct PodSpec {
     volumes: Vec<Volume>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Container {
     #[serde(deserialize_with = "or_default")]
@@ -141,27 +141,27 @@ impl Container {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct EnvVar {
     value_from: Option<EnvVarSource>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct EnvVarSource {
     config_map_key_ref: Option<KeyRef>,
     secret_key_ref: Option<KeyRef>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct EnvFrom {
     config_map_ref: Option<KeyRef>,
     secret_ref: Option<KeyRef>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct KeyRef {
     #[serde(deserialize_with = "or_default")]
@@ -177,7 +177,7 @@ impl KeyRef {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct VolumeMount {
     name: String,
@@ -187,7 +187,7 @@ struct VolumeMount {
     sub_path_expr: String,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Volume {
     name: String,
@@ -215,14 +215,14 @@ impl Volume {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Projected {
     #[serde(deserialize_with = "or_default")]
     sources: Vec<ProjectedSource>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct ProjectedSource {
     config_map: Option<Projection>,
@@ -230,7 +230,7 @@ struct ProjectedSource {
 }
 
 /// A source as files: all of its keys, or `items`, each at a path of its own.
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Projection {
     #[serde(alias = "secretName", deserialize_with = "or_default")]
@@ -270,7 +270,7 @@ impl Projection {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Item {
     key: String,

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// Why a workload is left alone, recorded or restamped. Feeds log, metric, Event and `explain`.
+/// Why a workload is left alone, recorded or restamped, and what becomes of one that is being written.
+/// Feeds log, metric, Event, admission and `explain`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// No annotation asks for it.
@@ -29,11 +30,23 @@ pub enum Reason {
     TemplateMoved,
     /// Nothing was recorded, and the template's stamp is not the live one.
     StampDiffers,
+    /// Its pods start anew with this write, on the live content.
+    Deployed,
+    /// A writer left out or altered what Restamp had written, and it was put back.
+    CarriedOver,
+    /// A write that leaves alone what Restamp had written.
+    Untouched,
+    /// Restamp's own write.
+    OwnWrite,
+    /// The annotations would become larger than the API server takes.
+    NoRoom,
+    /// Not a write of a kind of workload that Restamp looks after, or one that it cannot read.
+    NotAWorkload,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 12] = [
+    pub const ALL: [Reason; 18] = [
         Reason::NotOptedIn,
         Reason::NoSources,
         Reason::Current,
@@ -46,6 +59,12 @@ impl Reason {
         Reason::ContentChanged,
         Reason::TemplateMoved,
         Reason::StampDiffers,
+        Reason::Deployed,
+        Reason::CarriedOver,
+        Reason::Untouched,
+        Reason::OwnWrite,
+        Reason::NoRoom,
+        Reason::NotAWorkload,
     ];
 
     /// The name in logs, metrics and JSON.
@@ -63,6 +82,12 @@ impl Reason {
             Reason::ContentChanged => "ContentChanged",
             Reason::TemplateMoved => "TemplateMoved",
             Reason::StampDiffers => "StampDiffers",
+            Reason::Deployed => "Deployed",
+            Reason::CarriedOver => "CarriedOver",
+            Reason::Untouched => "Untouched",
+            Reason::OwnWrite => "OwnWrite",
+            Reason::NoRoom => "NoRoom",
+            Reason::NotAWorkload => "NotAWorkload",
         }
     }
 
@@ -84,6 +109,16 @@ impl Reason {
             Reason::TemplateMoved => "a writer changed or removed the stamp on its pod template",
             Reason::StampDiffers => {
                 "nothing was recorded, and its stamp does not match the live content"
+            }
+            Reason::Deployed => "its pods start anew with this write, on the live content",
+            Reason::CarriedOver => {
+                "a writer left out or altered what Restamp had written, and it was put back"
+            }
+            Reason::Untouched => "the write leaves alone what Restamp had written",
+            Reason::OwnWrite => "it is Restamp's own write",
+            Reason::NoRoom => "its annotations would become larger than the API server takes",
+            Reason::NotAWorkload => {
+                "it is not a write of a kind of workload that Restamp looks after"
             }
         }
     }

@@ -116,6 +116,15 @@ pub enum Warning {
         /// From how many on that is said; not how many there are, which changes all the time.
         at_least: usize,
     },
+    /// A writer changed nothing of the pod template but the stamp, which was put back.
+    StampPutBack,
+    /// Whoever writes a pod template sends a stamp with it, which is not used.
+    StampSent,
+    /// The annotations are so large that ours would make them invalid.
+    NoRoom {
+        /// The most bytes that the API server takes.
+        limit: usize,
+    },
 }
 
 impl Warning {
@@ -138,6 +147,9 @@ impl Warning {
             Warning::ObservedUnreadable { .. } => "ObservedUnreadable",
             Warning::StampUnreadable { .. } => "StampUnreadable",
             Warning::ManySources { .. } => "ManySources",
+            Warning::StampPutBack => "StampPutBack",
+            Warning::StampSent => "StampSent",
+            Warning::NoRoom { .. } => "NoRoom",
         }
     }
 
@@ -235,6 +247,21 @@ impl fmt::Display for Warning {
                 f,
                 "the annotations select {at_least} sources or more; write narrower patterns, since each \
                  is read when it changes"
+            ),
+            Warning::StampPutBack => write!(
+                f,
+                "{STAMP} was put back, and nothing rolls: only Restamp's stamp differed; to undo more, use \
+                 kubectl rollout undo --to-revision; if a manifest has the annotation, remove it there"
+            ),
+            Warning::StampSent => write!(
+                f,
+                "{STAMP}: what was sent is not used, since Restamp writes it; if a manifest has the \
+                 annotation, remove it there"
+            ),
+            Warning::NoRoom { limit } => write!(
+                f,
+                "the annotations leave no room for {STAMP} and {OBSERVED}, so they are not written; \
+                 remove some: all of an object may take {limit} bytes"
             ),
         }
     }

@@ -27,7 +27,7 @@ use crate::{
         key::{self, HeldKey},
         workload::WorkloadId,
     },
-    runtime::{admin::Readiness, metrics::Metrics},
+    runtime::{admin::Readiness, metrics::WatcherMetrics},
     stamp::{
         digest::{KEY_BYTES, Keyring},
         index::Index,
@@ -44,7 +44,7 @@ const KEY: &str = "installation key";
 /// Everything the watcher knows and does.
 pub struct Engine {
     pub(super) settings: Settings,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: WatcherMetrics,
     readiness: Readiness,
     pub(super) jobs: Jobs,
     pub(super) queue: Queue,
@@ -69,7 +69,12 @@ pub struct Engine {
 
 impl Engine {
     /// An engine that knows nothing yet.
-    pub fn new(client: Client, settings: Settings, metrics: Metrics, readiness: Readiness) -> Self {
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        metrics: WatcherMetrics,
+        readiness: Readiness,
+    ) -> Self {
         Self {
             settings,
             metrics,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     engine::Engine,
     record::Record,
-    sources::{Absence, Change},
+    sources::{Absence, Change, Sources},
     streams::Input,
 };
 use crate::{
@@ -22,6 +22,17 @@ use crate::{
         source::{SourceId, SourceKind, SourceName},
     },
 };
+
+/// How a workload came to us.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Via {
+    /// In a list: what happened before is unknown.
+    List,
+    /// As a change, seen while it was watched.
+    Watch,
+    /// In the answer to a request of our own.
+    Answer,
+}
 
 impl Engine {
     /// Takes in what a watch tells.
@@ -41,7 +52,7 @@ impl Engine {
                 if let Some(listed) = self.listing.get_mut(kind.kind) {
                     listed.insert(workload.id.clone());
                 }
-                self.received(*workload);
+                self.received(*workload, Via::List);
             }
             Event::InitDone => {
                 let listed = self.listing.remove(kind.kind).unwrap_or_default();
@@ -53,7 +64,7 @@ impl Engine {
                 // A watch may lag behind the answer to our own write.
                 let known = self.records.get(&workload.id);
                 if !known.is_some_and(|known| known.workload.is_newer_than(&workload)) {
-                    self.received(*workload);
+                    self.received(*workload, Via::Watch);
                 }
             }
             Event::Delete(workload) => self.forget(&workload.id),
@@ -61,7 +72,7 @@ impl Engine {
     }
 
     /// Takes in a workload, and has it looked at if anything about it matters.
-    pub(super) fn received(&mut self, workload: Workload) {
+    pub(super) fn received(&mut self, workload: Workload, via: Via) {
         let (id, now, seq) = (workload.id.clone(), Instant::now(), self.tick());
         let opted_in = |workload: &Workload| i64::from(workload.facts.policy.opted_in());
         let before = self
@@ -69,34 +80,31 @@ impl Engine {
             .get(&id)
             .map_or(0, |record| opted_in(&record.workload));
         self.metrics.workloads.add(opted_in(&workload) - before);
-        let same_object = |record: &Record| record.workload.uid == workload.uid;
-        if !self.records.get(&id).is_some_and(same_object) {
-            self.index.set(id.clone(), interests(&workload));
-            let mut record = Record::new(workload, seq);
-            record.touch(now);
-            self.records.insert(id.clone(), record);
-            self.wake(&id, now);
-            return;
-        }
+        let same_object = |record: &&mut Record| record.workload.uid == workload.uid;
+        let before = match self.records.get_mut(&id).filter(same_object) {
+            Some(record) => Some(std::mem::replace(&mut record.workload, workload)),
+            None => {
+                self.records.insert(id.clone(), Record::new(workload, seq));
+                None
+            }
+        };
         let Some(record) = self.records.get_mut(&id) else {
             return;
         };
-        let before = std::mem::replace(&mut record.workload, workload);
-        if before.facts == record.workload.facts {
+        let differs = |before: &Workload| before.differs_from(&record.workload);
+        if before.as_ref().is_some_and(|before| !differs(before)) {
             return;
         }
         record.received = seq;
         record.touch(now);
-        for source in record.newly_absent(before.facts.observed.as_ref()) {
-            match self.sources.absence(&source.within(&id.namespace)) {
-                Some(Absence::Lasting(session)) => record.watch_absence(source, session),
-                Some(Absence::Ended(version)) => record.note_arrival(source, version.clone()),
-                None => {}
-            }
+        if via != Via::List {
+            note_absences(record, before.as_ref(), &self.sources);
         }
         self.index.set(id.clone(), interests(&record.workload));
         self.wake(&id, now);
-        self.forget_unused(&before);
+        if let Some(before) = before {
+            self.forget_unused(&before);
+        }
     }
 
     fn forget(&mut self, id: &WorkloadId) {
@@ -159,6 +167,21 @@ impl Engine {
         let by_pattern = self.index.with_patterns(&id.namespace).filter(wants);
         let affected: BTreeSet<_> = self.index.users(id).chain(by_pattern).cloned().collect();
         affected.into_iter().collect()
+    }
+}
+
+/// Takes note of the sources that are absent for the workload now and were not before: what arrives while it
+/// is watched needs no restart.
+fn note_absences(record: &mut Record, before: Option<&Workload>, sources: &Sources) {
+    let observed = before.and_then(|before| before.facts.observed.as_ref());
+    for source in record.newly_absent(observed) {
+        let id = source.within(&record.workload.id.namespace);
+        let since_written = || sources.absence_since(&id, record.workload.version()?);
+        match sources.absence(&id).or_else(since_written) {
+            Some(Absence::Lasting(session)) => record.watch_absence(source, session),
+            Some(Absence::Ended(version)) => record.note_arrival(source, version.clone()),
+            None => {}
+        }
     }
 }
 

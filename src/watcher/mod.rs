@@ -24,8 +24,6 @@ use kube::Client;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
-    task::JoinSet,
-    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +35,8 @@ use crate::{
     runtime::{
         admin::{self, Readiness},
         ambient::Ambient,
-        metrics::Metrics,
+        metrics::WatcherMetrics,
+        tasks::{TaskError, Tasks},
     },
     stamp::source::SourceKind,
 };
@@ -65,20 +64,6 @@ pub struct Settings {
     pub ambient: Ambient,
 }
 
-/// Why the watcher ended without having been asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum WatcherError {
-    /// A task ended, or panicked.
-    #[error("the {0} task ended")]
-    Ended(&'static str),
-    /// The HTTP endpoints broke.
-    #[error("the HTTP endpoints broke")]
-    Admin(#[source] std::io::Error),
-    /// A task panicked.
-    #[error("a task panicked")]
-    Panicked(#[source] tokio::task::JoinError),
-}
-
 /// Runs the watcher until `shutdown`.
 ///
 /// # Errors
@@ -86,10 +71,10 @@ pub enum WatcherError {
 pub async fn run(
     client: Client,
     settings: Settings,
-    metrics: Metrics,
+    metrics: WatcherMetrics,
     admin_listener: TcpListener,
     shutdown: CancellationToken,
-) -> Result<(), WatcherError> {
+) -> Result<(), TaskError> {
     let readiness = Readiness::default();
     let (inputs, received) = mpsc::channel(INPUTS);
     let streams = Streams {
@@ -107,73 +92,22 @@ pub async fn run(
         timing: Timing::default(),
         wall_clock: settings.ambient.now,
     };
-    let mut tasks = JoinSet::new();
+    let mut tasks = Tasks::new(shutdown.clone());
     for kind in &KINDS {
-        let watch = streams.clone().workloads(kind);
-        tasks.spawn(ended("watch", shutdown.clone(), watch));
+        tasks.spawn("watch", streams.clone().workloads(kind));
     }
     for kind in SourceKind::ALL {
-        let watch = streams.clone().sources(kind);
-        tasks.spawn(ended("watch", shutdown.clone(), watch));
+        tasks.spawn("watch", streams.clone().sources(kind));
     }
     drop(streams);
     let engine = Engine::new(client, settings, metrics.clone(), readiness.clone());
-    tasks.spawn(ended(
-        "engine",
-        shutdown.clone(),
-        engine.run(received, leader, shutdown.clone()),
-    ));
-    tasks.spawn(ended(
-        "election",
-        CancellationToken::new(),
-        elector.run(leading, shutdown.clone()),
-    ));
-    let router = admin::router(metrics, readiness);
-    let stop = shutdown.clone();
-    tasks.spawn(async move {
-        admin::serve(admin_listener, router, stop)
-            .await
-            .map_err(WatcherError::Admin)?;
-        Ok("HTTP")
-    });
-    supervise(tasks, shutdown).await
-}
-
-/// Waits until a task ends before `shutdown`, which ends the rest, or until all have ended after it.
-async fn supervise(
-    mut tasks: JoinSet<Result<&'static str, WatcherError>>,
-    shutdown: CancellationToken,
-) -> Result<(), WatcherError> {
-    let deadline = async {
-        shutdown.cancelled().await;
-        sleep(LAST_WORDS).await;
-    };
-    let all = async {
-        while let Some(ended) = tasks.join_next().await {
-            let name = ended.map_err(WatcherError::Panicked)??;
-            if !shutdown.is_cancelled() {
-                return Err(WatcherError::Ended(name));
-            }
-        }
+    tasks.spawn("engine", engine.run(received, leader, shutdown.clone()));
+    let election = elector.run(leading, shutdown.clone());
+    tasks.spawn_orderly("election", async {
+        election.await;
         Ok(())
-    };
-    tokio::select! {
-        biased;
-        ended = all => ended,
-        // Somebody keeps a connection open.
-        () = deadline => Ok(()),
-    }
-}
-
-async fn ended(
-    name: &'static str,
-    shutdown: CancellationToken,
-    task: impl Future<Output = ()>,
-) -> Result<&'static str, WatcherError> {
-    tokio::select! {
-        biased;
-        () = shutdown.cancelled() => {}
-        () = task => {}
-    }
-    Ok(name)
+    });
+    let router = admin::router(metrics.registry, readiness);
+    tasks.spawn_orderly("HTTP", admin::serve(admin_listener, router, shutdown));
+    tasks.run(LAST_WORDS).await
 }

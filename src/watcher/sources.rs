@@ -49,12 +49,16 @@ pub struct Sources {
     reads: BTreeMap<SourceId, Read>,
     /// Reads under way, with the events of the source since they began.
     reading: BTreeMap<SourceId, u32>,
+    /// The last resource version at which a source of the kind was, or may have been, deleted.
+    last_deletion: BTreeMap<SourceKind, u64>,
 }
 
 struct SeenRow {
     version: Version,
     marks: Marks,
     seen: Seq,
+    /// Whether all that has been seen of it, in a watch without a gap, is that it appeared.
+    is_new: bool,
 }
 
 struct Read {
@@ -92,6 +96,8 @@ impl Sources {
             Event::InitDone => self.replace(kind, now),
             Event::Apply(row) => self.upsert(row, now).into_iter().collect(),
             Event::Delete(row) => {
+                let deletion = number(&row.version).unwrap_or(u64::MAX);
+                self.last_deletion.insert(kind, deletion);
                 self.remove(&row.id);
                 vec![Change {
                     id: row.id,
@@ -132,7 +138,9 @@ impl Sources {
             Some(Content::Present { .. }) if events_since > 0 && !self.rows.contains_key(&id) => {
                 return;
             }
-            Some(Content::Present { version, digests }) => Found::Present { version, digests },
+            Some(Content::Present {
+                version, digests, ..
+            }) => Found::Present { version, digests },
         };
         self.reads.insert(
             id,
@@ -208,6 +216,21 @@ impl Sources {
         }
     }
 
+    /// What became of a source that somebody else recorded as absent on a workload which he wrote at
+    /// `version`; nothing if that cannot be said for sure. A deletion after that, of whatever source, may
+    /// have been of one that pods had started with.
+    pub fn absence_since(&self, id: &SourceId, version: u64) -> Option<Absence<'_>> {
+        let session = self.session(id.source.kind)?;
+        let last_deletion = self.last_deletion.get(&id.source.kind);
+        if last_deletion.is_some_and(|deletion| *deletion > version) {
+            return None;
+        }
+        match self.rows.get(id) {
+            None => Some(Absence::Lasting(session)),
+            Some(row) => row.is_new.then_some(Absence::Ended(&row.version)),
+        }
+    }
+
     /// The sources of one namespace.
     pub fn within<'a>(&'a self, namespace: &'a str) -> NamespaceSources<'a> {
         NamespaceSources {
@@ -222,11 +245,13 @@ impl Sources {
             return None;
         }
         let appeared = before.is_none().then(|| row.version.clone());
+        let is_new = before.is_none() && self.session(row.id.source.kind).is_some();
         self.note(&row.id);
         let seen = SeenRow {
             version: row.version,
             marks: row.marks,
             seen: now,
+            is_new,
         };
         self.rows.insert(row.id.clone(), seen);
         Some(Change {
@@ -258,7 +283,8 @@ impl Sources {
     /// nothing has "appeared".
     fn replace(&mut self, kind: SourceKind, now: Seq) -> Vec<Change> {
         let listed = self.listing.remove(&kind).unwrap_or_default();
-        self.sessions.insert(kind, now);
+        let newest = listed.values().filter_map(|row| number(&row.version)).max();
+        self.last_deletion.insert(kind, newest.unwrap_or_default());
         self.listed.insert(kind);
         let gone: Vec<_> = self
             .rows
@@ -269,9 +295,16 @@ impl Sources {
         gone.iter().for_each(|id| self.remove(id));
         let changed = listed.into_values().filter_map(|row| self.upsert(row, now));
         let ids: Vec<_> = changed.map(|change| change.id).collect();
+        self.sessions.insert(kind, now);
         let all = gone.into_iter().chain(ids);
         all.map(|id| Change { id, appeared: None }).collect()
     }
+}
+
+/// Resource versions can be compared as numbers since Kubernetes 1.35 (KEP-5504), and could be in practice
+/// before.
+fn number(version: &Version) -> Option<u64> {
+    version.resource_version.parse().ok()
 }
 
 /// The sources of one namespace, as a catalog for the core.

@@ -7,6 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     engine::Engine,
+    intake::Via,
     jobs::{Written, log_failure},
     look::{Conclusion, Look, Next},
     sources::Seq,
@@ -301,7 +302,7 @@ impl Engine {
             .get(&workload.id)
             .map(|record| &record.workload);
         if known.is_some_and(|known| known.uid == workload.uid && !known.is_newer_than(&workload)) {
-            self.received(workload);
+            self.received(workload, Via::Answer);
         }
     }
 

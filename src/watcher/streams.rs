@@ -21,7 +21,7 @@ use crate::{
         source::{self, Row, SourceMetadata},
         workload::{Workload, WorkloadKind},
     },
-    runtime::{admin::Readiness, metrics::Metrics},
+    runtime::{admin::Readiness, metrics::WatcherMetrics},
     stamp::source::SourceKind,
 };
 
@@ -49,7 +49,7 @@ pub struct Streams {
     /// Where events go.
     pub inputs: Sender<Input>,
     /// Where faults are counted.
-    pub metrics: Metrics,
+    pub metrics: WatcherMetrics,
     /// Told when a list is complete.
     pub readiness: Readiness,
 }

@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use regex::Regex;
 use restamp::runtime::{
     admin::{Readiness, router},
-    metrics::Metrics,
+    metrics::{Registry, WatcherMetrics},
 };
 use tower::ServiceExt;
 
@@ -26,7 +26,7 @@ pub async fn get(router: Router, path: &str) -> (u16, String) {
 }
 
 fn endpoints(readiness: &Readiness) -> Router {
-    router(Metrics::new().unwrap(), readiness.clone())
+    router(Registry::default(), readiness.clone())
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn a_process_that_is_not_ready_is_alive() {
 
 #[tokio::test]
 async fn metrics_are_in_the_text_format_that_prometheus_reads() {
-    let metrics = Metrics::new().unwrap();
+    let metrics = WatcherMetrics::new().unwrap();
     metrics
         .writes
         .with_label_values(&["restamp", "ok"])
@@ -69,7 +69,7 @@ async fn metrics_are_in_the_text_format_that_prometheus_reads() {
         .restamp_seconds
         .with_label_values(&["Deployment"])
         .observe(0.2);
-    let router = router(metrics, Readiness::default());
+    let router = router(metrics.registry, Readiness::default());
     let content_type = answer(router.clone(), "/metrics").await;
     assert_eq!(
         content_type.headers()[CONTENT_TYPE],

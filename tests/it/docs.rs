@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use regex::Regex;
 use restamp::{
     cluster::workload::KINDS,
-    runtime::metrics::Metrics,
+    runtime::metrics::{WatcherMetrics, WebhookMetrics},
     stamp::{
         annotations::{OBSERVED, POLICY_KEYS, STAMP},
         reason::Reason,
@@ -20,7 +20,7 @@ type Described = BTreeMap<String, (String, BTreeSet<String>)>;
 
 /// What a scrape shows once everything has happened.
 fn rendered() -> Described {
-    let metrics = Metrics::new().unwrap();
+    let metrics = WatcherMetrics::new().unwrap();
     metrics.decisions.with_label_values(&["a"]).inc();
     metrics.writes.with_label_values(&["a", "b"]).inc();
     metrics.reads.with_label_values(&["a"]).inc();
@@ -30,7 +30,12 @@ fn rendered() -> Described {
         .restamp_seconds
         .with_label_values(&["a"])
         .observe(1.0);
-    let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+    let webhook = WebhookMetrics::new().unwrap();
+    webhook.admissions.with_label_values(&["a"]).inc();
+    webhook.refusals.with_label_values(&["a"]).inc();
+    let text = [metrics.registry, webhook.registry]
+        .map(|registry| String::from_utf8(registry.render().unwrap()).unwrap())
+        .concat();
     let label = Regex::new(r#"(\w+)=""#).unwrap();
     let mut described = Described::new();
     for line in text.lines() {
@@ -175,14 +180,17 @@ fn the_read_me_names_the_commands_and_they_exist() {
         }
     }
     help(&["watcher"]);
+    help(&["webhook"]);
     help(&["explain"]);
 }
 
 #[test]
 fn flags_and_variables_in_documents_exist() {
-    let help = [help(&[]), help(&["watcher"]), help(&["explain"])].concat();
+    let help = [&[][..], &["watcher"], &["webhook"], &["explain"]]
+        .map(help)
+        .concat();
     let named = Regex::new(
-        r"`(RESTAMP_[A-Z_]+)|`(--restamp-[a-z-]+|--log-[a-z-]+|--settle|--admin-[a-z-]+)",
+        r"`(RESTAMP_[A-Z_]+)|`(--restamp-[a-z-]+|--log-[a-z-]+|--settle|--admin-[a-z-]+|--listen|--cert-[a-z]+)",
     )
     .unwrap();
     for file in documents() {

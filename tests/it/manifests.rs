@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use restamp::{
     cluster::workload::KINDS,
-    runtime::{admin, metrics::Metrics},
+    runtime::{admin, metrics::Registry},
     stamp::source::SourceKind,
     watcher::LEASE,
 };
@@ -183,7 +183,7 @@ async fn ports_and_probes_lead_to_what_is_served() {
     for probe in ["livenessProbe", "readinessProbe"] {
         let probe = &container[probe]["httpGet"];
         assert_eq!(probe["port"], port["name"]);
-        let router = admin::router(Metrics::new().unwrap(), admin::Readiness::default());
+        let router = admin::router(Registry::default(), admin::Readiness::default());
         let (status, _) = crate::admin::get(router, probe["path"].as_str().unwrap()).await;
         assert_eq!(status, 200, "{probe}");
     }

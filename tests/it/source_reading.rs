@@ -76,7 +76,9 @@ fn object(fields: &Value) -> Value {
 
 fn digests(found: Result<Content, Error>) -> SourceDigests {
     match found.expect("an answer that can be read") {
-        Content::Present { version, digests } => {
+        Content::Present {
+            version, digests, ..
+        } => {
             assert_eq!((&*version.uid, &*version.resource_version), ("u", "5"));
             digests
         }

@@ -8,6 +8,7 @@ use crate::stamp::{
     policy::Selection,
     source::{SourceKind, Usage},
 };
+use crate::stamp::{references::Reference, source::Keys};
 
 /// What is live in these tests: text for a source, or that it cannot be read; absent if not mentioned.
 #[derive(Clone, Debug, Default)]

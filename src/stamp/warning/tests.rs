@@ -46,6 +46,9 @@ fn every_warning() -> Vec<Warning> {
         Warning::ObservedUnreadable { error },
         Warning::StampUnreadable { value },
         Warning::ManySources { at_least: 300 },
+        Warning::StampPutBack,
+        Warning::StampSent,
+        Warning::NoRoom { limit: 300 },
     ]
 }
 

@@ -28,6 +28,7 @@ fn present(n: u8) -> Content {
         previous: None,
     };
     Content::Present {
+        marks: Marks::default(),
         version: version(n),
         digests: SourceDigests::of(&keyring, id("db"), &[]),
     }

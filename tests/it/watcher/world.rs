@@ -7,10 +7,11 @@ use restamp::{
     cluster::key,
     runtime::{
         ambient::{Ambient, NoRandomness},
-        metrics::Metrics,
+        metrics::WatcherMetrics,
+        tasks::TaskError,
     },
     stamp::annotations::{AUTO, OBSERVED, STAMP},
-    watcher::{self, LEASE, Settings, WatcherError},
+    watcher::{self, LEASE, Settings},
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
@@ -45,16 +46,16 @@ pub struct World {
     /// The API server.
     pub api: FakeApi,
     /// What the watcher counts.
-    pub metrics: Metrics,
+    pub metrics: WatcherMetrics,
     shutdown: CancellationToken,
-    task: JoinHandle<Result<(), WatcherError>>,
+    task: JoinHandle<Result<(), TaskError>>,
     _watchdog: mpsc::Sender<()>,
 }
 
 impl World {
     /// Starts a watcher.
     pub async fn start(api: &FakeApi) -> Self {
-        let metrics = Metrics::new().unwrap();
+        let metrics = WatcherMetrics::new().unwrap();
         let shutdown = CancellationToken::new();
         let settings = Settings {
             namespace: HOME.to_owned(),

@@ -1,0 +1,236 @@
+//! What becomes of a workload while it is being written.
+//!
+//! When its pods start anew with this write, they start on what is live, so that is what is stamped.
+//! Otherwise what Restamp had written stays, whoever left it out or altered it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    decide::{Case, Live, source_warnings, stamp_live},
+    digest::{Keyring, SourceDigests},
+    facts::Facts,
+    manifest::Manifest,
+    observed::Observed,
+    patch::{MAX_ANNOTATION_BYTES, Operation, Own, json_patch},
+    policy::Marks,
+    reason::Reason,
+    references::{Catalog, resolve},
+    source::{SourceKind, SourceName},
+    stamp::Stamp,
+    warning::Warning,
+};
+
+/// A workload that is being created or updated.
+#[derive(Clone, Copy, Debug)]
+pub struct Admission<'a> {
+    /// The namespace of the workload.
+    pub namespace: &'a str,
+    /// The fields that lead to the pod template.
+    pub template_path: &'a [&'a str],
+    /// As it is sent.
+    pub object: &'a Manifest<'a>,
+    /// As it is stored; nothing if it is being created.
+    pub stored: Option<&'a Manifest<'a>>,
+}
+
+/// What to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Why.
+    pub reason: Reason,
+    /// What to change on the object.
+    pub patch: Vec<Operation>,
+    /// What whoever writes it should know.
+    pub warnings: Vec<Warning>,
+}
+
+impl Verdict {
+    /// Nothing to change.
+    pub fn leave(reason: Reason) -> Self {
+        Self {
+            reason,
+            patch: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// A source that was read for this write.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What its own annotations say.
+    pub marks: Marks,
+    /// What it holds.
+    pub digests: SourceDigests,
+}
+
+/// What was read; nothing for a source that does not exist.
+pub type Reads = BTreeMap<SourceName, Option<Found>>;
+
+/// What comes next about a write.
+pub enum Plan {
+    /// It is decided.
+    Answer(Verdict),
+    /// Its sources have to be read first.
+    Read(Box<Fresh>),
+}
+
+/// A workload whose pods start anew, on sources that have to be read.
+pub struct Fresh {
+    facts: Facts,
+    own: Own,
+    /// What to read.
+    pub sources: Vec<SourceName>,
+}
+
+impl Admission<'_> {
+    /// What comes next.
+    pub fn plan(&self) -> Plan {
+        let own = self.stored.unwrap_or(self.object).own();
+        let facts = self.object.facts(&own);
+        let rolls_out = match self.stored {
+            None => true,
+            Some(stored) => self.object.rolls_out(stored),
+        };
+        if !rolls_out || !facts.policy.opted_in() {
+            let reason = match facts.policy.opted_in() {
+                true => Reason::Untouched,
+                false => Reason::NotOptedIn,
+            };
+            return Plan::Answer(self.keep(&facts, &own, reason));
+        }
+        // Which sources a regex or a mark selects is for the watcher to find; those that it found are
+        // recorded.
+        let sources = resolve(&facts.policy, &facts.usages, &Unseen, recorded(&facts));
+        if sources.is_empty() {
+            return Plan::Answer(self.keep(&facts, &own, Reason::NoSources));
+        }
+        Plan::Read(Box::new(Fresh {
+            sources: sources.into_keys().collect(),
+            facts,
+            own,
+        }))
+    }
+
+    /// The answer when the sources could not be read: the watcher will see to the workload.
+    pub fn unread(&self, fresh: &Fresh) -> Verdict {
+        self.keep(&fresh.facts, &fresh.own, Reason::Unreadable)
+    }
+
+    /// The answer once the sources have been read.
+    pub fn stamp(&self, fresh: &Fresh, reads: &Reads, keyring: &Keyring) -> Verdict {
+        let (facts, own) = (&fresh.facts, &fresh.own);
+        let catalog = Seen(reads);
+        let references = resolve(&facts.policy, &facts.usages, &catalog, recorded(facts));
+        if references.is_empty() {
+            return self.keep(facts, own, Reason::NoSources);
+        }
+        let live = |source: &SourceName| match reads.get(source) {
+            Some(Some(found)) => Live::Present(&found.digests),
+            Some(None) => Live::Absent,
+            None => Live::Unreadable,
+        };
+        let case = Case {
+            namespace: self.namespace,
+            stamp: own.stamp.as_deref(),
+            observed: facts.observed.as_ref(),
+            references: &references,
+            live: &live,
+            arrived: &BTreeSet::new(),
+            keyring,
+        };
+        let (stamp, observed) = stamp_live(&case);
+        let stamped = Own {
+            stamp: Some(stamp.to_string()),
+            observed: Some(observed.to_annotation(&keyring.current).text),
+        };
+        let patch = json_patch(self.template_path, self.object, &stamped);
+        if patch.incomplete {
+            return self.keep(facts, own, Reason::NoRoom);
+        }
+        let mut warnings = facts.warnings.clone();
+        let sent = self.object.own().stamp;
+        if self.is_foreign(sent.as_deref()) && sent != stamped.stamp {
+            warnings.push(Warning::StampSent);
+        }
+        warnings.extend(source_warnings(&case));
+        Verdict {
+            reason: Reason::Deployed,
+            patch: patch.operations,
+            warnings,
+        }
+    }
+
+    /// Has what Restamp had written stay as it was; `reason` holds if nobody touched it.
+    fn keep(&self, facts: &Facts, own: &Own, reason: Reason) -> Verdict {
+        let sent = self.object.own();
+        let patch = json_patch(self.template_path, self.object, own);
+        let mut warnings = facts.warnings.clone();
+        if sent.stamp.is_some() && sent.stamp != own.stamp {
+            warnings.push(Warning::StampPutBack);
+        }
+        let no_room = patch.incomplete || reason == Reason::NoRoom;
+        if no_room {
+            let limit = MAX_ANNOTATION_BYTES;
+            warnings.push(Warning::NoRoom { limit });
+        }
+        let reason = match no_room {
+            true => Reason::NoRoom,
+            false if sent != *own => Reason::CarriedOver,
+            false => reason,
+        };
+        Verdict {
+            reason,
+            patch: patch.operations,
+            warnings,
+        }
+    }
+
+    /// Whether the stamp is somebody else's than the stored one. One that Restamp can never have written
+    /// is told by the facts already.
+    fn is_foreign(&self, sent: Option<&str>) -> bool {
+        let stored = self.stored.and_then(|stored| stored.own().stamp);
+        sent.is_some_and(|text| stored.as_deref() != Some(text) && text.parse::<Stamp>().is_ok())
+    }
+}
+
+fn recorded(facts: &Facts) -> Option<&super::observed::Entries> {
+    facts.observed.as_ref().and_then(Observed::entries)
+}
+
+/// Before anything was read.
+struct Unseen;
+
+impl Catalog for Unseen {
+    fn marks(&self, _: &SourceName) -> Option<Marks> {
+        None
+    }
+
+    fn names(&self, _: SourceKind) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(std::iter::empty())
+    }
+}
+
+/// What was read, and nothing else.
+struct Seen<'a>(&'a Reads);
+
+impl Catalog for Seen<'_> {
+    fn marks(&self, source: &SourceName) -> Option<Marks> {
+        Some(self.0.get(source)?.as_ref()?.marks)
+    }
+
+    fn names(&self, kind: SourceKind) -> Box<dyn Iterator<Item = &str> + '_> {
+        let exists = move |(source, found): &(&SourceName, &Option<Found>)| {
+            source.kind == kind && found.is_some()
+        };
+        Box::new(
+            self.0
+                .iter()
+                .filter(exists)
+                .map(|(source, _)| &*source.name),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

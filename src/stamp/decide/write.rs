@@ -1,0 +1,142 @@
+//! What is written down: the live content as entries, the stamp over them, the memory.
+
+use super::{Case, Decision, Live};
+use crate::stamp::{
+    digest::{Digest, InstallationKey},
+    observed::{Entries, Entry, Observed, Recorded},
+    reason::Reason,
+    references::Reference,
+    source::{Keys, SourceName},
+    stamp::{Stamp, number_of},
+};
+
+/// Records what is live, and leaves the template as it is.
+pub(super) fn adopt(case: &Case<'_>, reason: Reason) -> Decision {
+    let key = &case.keyring.current;
+    record(case, reason, key, live_entries(case, key))
+}
+
+/// Records `entries`, and leaves the template as it is.
+pub(super) fn record(
+    case: &Case<'_>,
+    reason: Reason,
+    key: &InstallationKey,
+    entries: Entries,
+) -> Decision {
+    Decision::Record {
+        reason,
+        observed: observed(case, key, entries),
+    }
+}
+
+/// A new stamp for what is live.
+pub(super) fn restamp(case: &Case<'_>, reason: Reason, changed: Vec<SourceName>) -> Decision {
+    let key = &case.keyring.current;
+    let entries = live_entries(case, key);
+    let stamp = next_stamp(case, stamp_digest(case, key, &entries));
+    let observed = Observed {
+        stamp: Some(stamp.to_string().into()),
+        ..observed(case, key, entries)
+    };
+    Decision::Restamp {
+        reason,
+        changed,
+        stamp,
+        observed,
+    }
+}
+
+/// The stamp and the memory of a template whose pods start anew, on what is live now. A stamp that says
+/// just that already stays as it is.
+pub fn stamp_live(case: &Case<'_>) -> (Stamp, Observed) {
+    let key = &case.keyring.current;
+    let entries = live_entries(case, key);
+    let digest = stamp_digest(case, key, &entries);
+    let stamp = case
+        .stamp
+        .and_then(|text| text.parse::<Stamp>().ok())
+        .filter(|stamp| stamp.key == *key.id() && stamp.digest == digest)
+        .unwrap_or_else(|| next_stamp(case, digest));
+    let observed = Observed {
+        stamp: Some(stamp.to_string().into()),
+        ..observed(case, key, entries)
+    };
+    (stamp, observed)
+}
+
+/// `entries` as the memory of the template as it is.
+fn observed(case: &Case<'_>, key: &InstallationKey, entries: Entries) -> Observed {
+    Observed {
+        namespace: case.namespace.into(),
+        key: key.id().clone(),
+        stamp: case.stamp.map(Box::from),
+        recorded: Recorded::Entries(entries),
+    }
+}
+
+fn next_stamp(case: &Case<'_>, digest: Digest) -> Stamp {
+    Stamp {
+        key: case.keyring.current.id().clone(),
+        digest,
+        n: next_n(case),
+    }
+}
+
+pub(super) fn stamp_digest(case: &Case<'_>, key: &InstallationKey, entries: &Entries) -> Digest {
+    let parts = entries
+        .iter()
+        .map(|(source, entry)| (source, &entry.keys, entry.digest.as_ref()));
+    key.set("stamp", case.namespace, parts)
+}
+
+/// One more than the larger of the template's and the recorded stamp's.
+fn next_n(case: &Case<'_>) -> u64 {
+    let recorded = case.observed.and_then(|observed| observed.stamp.as_deref());
+    let last = [case.stamp, recorded]
+        .into_iter()
+        .flatten()
+        .filter_map(number_of)
+        .max();
+    // A hand-written maximum must not make every later stamp the same.
+    last.map_or(1, |n| n.checked_add(1).unwrap_or(1))
+}
+
+/// The references as they are now, as entries.
+pub fn live_entries(case: &Case<'_>, key: &InstallationKey) -> Entries {
+    case.references
+        .iter()
+        .filter_map(|(source, reference)| {
+            Some((source.clone(), live_entry(case, key, source, reference)?))
+        })
+        .collect()
+}
+
+/// The source as it is now; of one that cannot be read, what was recorded. A source
+/// that only a regex named, and that is gone, is not recorded: there is no name to wait for.
+pub(super) fn live_entry(
+    case: &Case<'_>,
+    key: &InstallationKey,
+    source: &SourceName,
+    reference: &Reference,
+) -> Option<Entry> {
+    let entry = |keys: &Keys, digest| Entry {
+        keys: keys.clone(),
+        digest,
+    };
+    match (case.live)(source) {
+        Live::Absent => reference
+            .literal
+            .then(|| entry(&reference.usage.keys, None)),
+        Live::Present(digests) => {
+            let digest = digests.digest(key, &reference.usage.keys)?;
+            Some(entry(&reference.usage.keys, Some(digest)))
+        }
+        Live::Unreadable => {
+            let observed = case.observed?;
+            let recorded = observed.entries()?.get(source)?;
+            // A digest under another key cannot be taken over: without it, the source is stale when seen.
+            let digest = recorded.digest.filter(|_| observed.key == *key.id());
+            Some(entry(&recorded.keys, digest))
+        }
+    }
+}
