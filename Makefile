@@ -10,10 +10,14 @@ DENY_VERSION := 0.20.2
 DENY_ROOT := $(CACHE)/tools/cargo-deny-$(DENY_VERSION)
 DENY := $(DENY_ROOT)/bin/cargo-deny
 
+# Where `dev-certs` writes, and for which hosts; without any, for those of the webhook.
+DEV_CERTS ?= target/dev-certs
+DEV_HOSTS ?=
+
 .DEFAULT_GOAL := help
 # The steps of `test` say more in order, and cargo uses every core by itself.
 .NOTPARALLEL:
-.PHONY: help build demo cluster test test-core test-unit e2e ground fmt fmt-check lint deny doc clean needs-rust
+.PHONY: help build demo cluster dev-certs test test-core test-unit e2e ground fmt fmt-check lint deny doc clean needs-rust
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +34,9 @@ demo: needs-rust ## Watch Restamp at work on a real API server
 
 cluster: needs-rust ## Start a control plane, print its kubeconfig, and keep it until Ctrl-C
 	$(CLUSTER) up --stay
+
+dev-certs: needs-rust ## Make a CA and a serving certificate in DEV_CERTS, for DEV_HOSTS
+	$(CARGO) run --locked --package restamp-dev-certs -- --out $(DEV_CERTS) $(addprefix --host ,$(DEV_HOSTS))
 
 test: fmt-check ground lint deny test-unit e2e ## Everything that a change has to pass
 

@@ -73,7 +73,7 @@ fn api_server(layout: &Layout) -> Vec<String> {
         option("service-cluster-ip-range", SERVICES),
         option("api-audiences", ISSUER),
         option("service-account-issuer", ISSUER),
-        option("service-account-key-file", pki("service-accounts.pub")),
+        option("service-account-key-file", pki("service-accounts.crt")),
         option(
             "service-account-signing-key-file",
             pki("service-accounts.key"),

@@ -1,16 +1,14 @@
 //! The files and ports of one cluster.
 
-use crate::{binaries::Binaries, pki::Pki, ports};
-use anyhow::{Context, Result};
+use crate::{binaries::Binaries, ports};
+use anyhow::Result;
+use restamp_dev_certs::{Authority, Validity};
 use restamp_test_cluster::{
     Endpoints, Part,
     kubeconfig::{render, write_private},
 };
 use serde_json::json;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 const ADMINS: Option<&str> = Some("system:masters");
 /// For the cluster's own waiting, so that the audit log of `test-admin` is the tests' alone.
@@ -29,6 +27,14 @@ const USERS: [(&str, &str, Option<&str>); 5] = [
     ("kube-scheduler", "system:kube-scheduler", None),
 ];
 
+const API_HOSTS: [&str; 4] = [
+    "127.0.0.1",
+    "localhost",
+    "kubernetes.default.svc",
+    "10.96.0.1",
+];
+const TOKEN_SIGNER: &str = "service-accounts";
+
 pub(crate) struct Layout {
     dir: PathBuf,
     pub(crate) etcd_port: u16,
@@ -43,19 +49,9 @@ impl Layout {
             etcd_port: ports::free()?,
             api_port: ports::free()?,
         };
-        fs::create_dir(layout.pki_dir()).context("cannot create the folder of certificates")?;
-        let pki = Pki::create(&layout.pki_dir())?;
-        let hosts = [
-            "127.0.0.1",
-            "localhost",
-            "kubernetes.default.svc",
-            "10.96.0.1",
-        ];
-        pki.server("kube-apiserver", &hosts)?;
-        pki.keys("service-accounts")?;
-        for (file, user, group) in USERS {
-            pki.client(file, user, group)?;
-            layout.write_kubeconfig(file)?;
+        layout.write_certificates()?;
+        for (user, ..) in USERS {
+            layout.write_kubeconfig(user)?;
         }
         layout.write_audit_policy()?;
         Ok(layout)
@@ -104,6 +100,21 @@ impl Layout {
 
     fn pki_dir(&self) -> PathBuf {
         self.dir.join("pki")
+    }
+
+    fn write_certificates(&self) -> Result<()> {
+        let dir = self.pki_dir();
+        let authority = Authority::open(&dir)?;
+        let validity = Validity::for_days(365);
+        let server = authority.server(&API_HOSTS, validity)?;
+        server.write(&dir, "kube-apiserver")?;
+        for (file, user, group) in USERS {
+            authority.client(user, group, validity)?.write(&dir, file)?;
+        }
+        // Tokens are signed with its key; the API server finds the public one in the certificate.
+        let signer = authority.client(TOKEN_SIGNER, None, validity)?;
+        signer.write(&dir, TOKEN_SIGNER)?;
+        Ok(())
     }
 
     fn write_kubeconfig(&self, user: &str) -> Result<()> {

@@ -8,7 +8,6 @@ mod components;
 mod events;
 mod exec;
 mod layout;
-mod pki;
 mod ports;
 mod probe;
 mod progress;
