@@ -2,9 +2,12 @@
 
 use crate::{kubeconfig, process::spawn_tied};
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::ServiceAccount,
+use k8s_openapi::{
+    ByteString,
+    api::{
+        authentication::v1::{TokenRequest, TokenRequestSpec},
+        core::v1::ServiceAccount,
+    },
 };
 use kube::{
     Api, Client,
@@ -12,7 +15,7 @@ use kube::{
     config::{Cluster, Kubeconfig},
 };
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -27,24 +30,74 @@ const TOKEN_SECONDS: i64 = 24 * 60 * 60;
 /// # Errors
 /// When kubectl refuses; the error carries what it said.
 pub async fn apply_manifests(kubectl: &Path, admin_kubeconfig: &Path, dir: &Path) -> Result<()> {
+    apply(kubectl, admin_kubeconfig, "-k", dir).await
+}
+
+/// Lets the API server of the cluster call a webhook at `url`, whose CA is `ca_pem`: applies the
+/// MutatingWebhookConfiguration of a kustomize folder, changed in nothing but where it leads.
+///
+/// # Errors
+/// When the folder has not exactly one, or kubectl refuses.
+pub async fn apply_webhook_configuration(
+    kubectl: &Path,
+    admin_kubeconfig: &Path,
+    dir: &Path,
+    url: &str,
+    ca_pem: &str,
+) -> Result<()> {
+    let mut configuration = webhook_configuration(kubectl, dir).await?;
+    let ca_bundle = ByteString(ca_pem.as_bytes().to_vec());
+    let webhooks = configuration.get_mut("webhooks");
+    for webhook in webhooks.and_then(Value::as_array_mut).into_iter().flatten() {
+        webhook["clientConfig"] = json!({ "url": url, "caBundle": ca_bundle });
+    }
+    let file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+    fs::write(&file, configuration.to_string()).context("cannot write a temporary file")?;
+    apply(kubectl, admin_kubeconfig, "-f", file.path()).await
+}
+
+async fn webhook_configuration(kubectl: &Path, dir: &Path) -> Result<Value> {
+    let mut command = tokio::process::Command::new(kubectl);
+    command.arg("kustomize").arg(dir);
+    let rendered = run(command).await?;
+    let mut objects: Vec<Value> = serde_saphyr::from_multiple(&rendered)
+        .with_context(|| format!("{} does not render to YAML", dir.display()))?;
+    objects.retain(|object| object["kind"] == "MutatingWebhookConfiguration");
+    match objects.pop() {
+        Some(configuration) if objects.is_empty() => Ok(configuration),
+        _ => bail!("{} has not one MutatingWebhookConfiguration", dir.display()),
+    }
+}
+
+/// Server-side apply of what an option of kubectl says: `-k` a folder, `-f` a file.
+async fn apply(kubectl: &Path, admin_kubeconfig: &Path, option: &str, what: &Path) -> Result<()> {
     // Clusters reuse ports, so the discovery cache of the user may be about another one.
     let cache = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let output = tokio::process::Command::new(kubectl)
-        .args(["apply", "--server-side", "-k"])
-        .arg(dir)
+    let mut command = tokio::process::Command::new(kubectl);
+    command
+        .args(["apply", "--server-side"])
+        .arg(option)
+        .arg(what)
         .arg("--kubeconfig")
         .arg(admin_kubeconfig)
         .arg("--cache-dir")
-        .arg(cache.path())
+        .arg(cache.path());
+    run(command).await.map(drop)
+}
+
+/// What the command printed.
+async fn run(mut command: tokio::process::Command) -> Result<String> {
+    let shown = format!("{:?}", command.as_std());
+    let output = command
         .kill_on_drop(true)
         .output()
         .await
-        .with_context(|| format!("cannot run {}", kubectl.display()))?;
+        .with_context(|| format!("cannot run {shown}"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("kubectl apply -k {}: {}", dir.display(), said.trim_end());
+        bail!("{shown}: {}", said.trim_end());
     }
-    Ok(())
+    String::from_utf8(output.stdout).with_context(|| format!("{shown}: not UTF-8"))
 }
 
 /// Writes to `out` a kubeconfig that acts as a ServiceAccount, with a token for a day (in the file
