@@ -6,6 +6,7 @@ use regex::Regex;
 use restamp::{
     cluster::workload::KINDS,
     stamp::annotations::{OBSERVED, POLICY_KEYS, STAMP},
+    webhook::PATH,
 };
 use serde_json::{Value, json};
 
@@ -14,11 +15,7 @@ use super::{
     pods::{container, port},
     set, texts,
 };
-
-/// Where the program serves reviews.
-const PATH: &str = "/mutate";
-/// The port that the program serves them on.
-const PORT: u64 = 9443;
+use crate::repository::help;
 
 fn webhook() -> Value {
     let webhooks = one("MutatingWebhookConfiguration", "restamp")["webhooks"].clone();
@@ -135,7 +132,8 @@ fn reviews_reach_the_port_of_the_pods() {
     assert_eq!(ports.len(), 1);
     assert_eq!(ports[0]["port"], client["port"]);
     let target = ports[0]["targetPort"].as_str().unwrap();
-    assert_eq!(port(&container(WEBHOOK), target), PORT);
+    let listens = format!("[default: 0.0.0.0:{}]", port(&container(WEBHOOK), target));
+    assert!(help(&["webhook"]).contains(&listens), "{listens}");
     let pods = &one("Deployment", WEBHOOK)["spec"]["selector"]["matchLabels"];
     assert_eq!(&service["selector"], pods);
 }

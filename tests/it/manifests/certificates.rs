@@ -7,9 +7,7 @@ use super::{
     pods::{container, pod},
     texts,
 };
-
-/// Where the program looks for its certificate.
-const CERTIFICATES: &str = "/etc/restamp/tls";
+use crate::repository::help;
 
 fn certificate(name: &str) -> Value {
     one_of(CERT_MANAGER, "Certificate", name)["spec"].clone()
@@ -36,8 +34,14 @@ fn the_pods_mount_the_certificate_as_a_folder_that_is_renewed() {
     let secret = &certificate(WEBHOOK)["secretName"];
     let volume = &pod(WEBHOOK)["volumes"][0];
     assert_eq!(&volume["secret"], &json!({ "secretName": secret }));
-    let mounts = json!([{ "name": volume["name"], "mountPath": CERTIFICATES, "readOnly": true }]);
-    assert_eq!(container(WEBHOOK)["volumeMounts"], mounts);
+    let mounts = container(WEBHOOK)["volumeMounts"].clone();
+    let path = mounts[0]["mountPath"].as_str().unwrap();
+    assert_eq!(
+        mounts,
+        json!([{ "name": volume["name"], "mountPath": path, "readOnly": true }])
+    );
+    let default = format!("[default: {path}]");
+    assert!(help(&["webhook"]).contains(&default), "{default}");
 }
 
 #[test]

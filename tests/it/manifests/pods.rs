@@ -1,6 +1,6 @@
 //! How the processes run.
 
-use restamp::runtime::{admin, metrics::Metrics};
+use restamp::runtime::{admin, metrics::Registry};
 use serde_json::{Value, json};
 
 use super::{SYSTEM, WATCHER, WEBHOOK, one, texts};
@@ -69,7 +69,7 @@ async fn ports_and_probes_lead_to_what_is_served() {
         for probe in ["livenessProbe", "readinessProbe"] {
             let probe = &container[probe]["httpGet"];
             assert_eq!(probe["port"], "admin");
-            let router = admin::router(Metrics::new().unwrap(), admin::Readiness::default());
+            let router = admin::router(Registry::default(), admin::Readiness::default());
             let (status, _) = crate::admin::get(router, probe["path"].as_str().unwrap()).await;
             assert_eq!(status, 200, "{probe}");
         }
