@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::join_all;
 use k8s_openapi::api::{
     apps::v1::ControllerRevision,
     core::v1::{ConfigMap, Event, Namespace, Secret},
@@ -25,7 +26,12 @@ use super::{
 /// Rollouts by workload, such as `Deployment/web`.
 pub type Rollouts = BTreeMap<String, u64>;
 
-const SENTINEL: &str = "sentinel";
+/// A source and a workload that uses it, for each watch of sources: how far one has come says nothing
+/// of the other.
+const OF_SECRETS: &str = "sentinel-of-secrets";
+const OF_CONFIG_MAPS: &str = "sentinel-of-config-maps";
+const SENTINELS: [Name<'static>; 2] = [("Deployment", OF_SECRETS), ("Deployment", OF_CONFIG_MAPS)];
+
 /// The field manager of whoever deploys the workloads.
 pub const DEPLOYER: &str = "shop-operator";
 
@@ -50,7 +56,7 @@ pub const WEB: [Name<'static>; 3] = [
 ];
 
 impl Shop {
-    /// An empty namespace with a sentinel in it.
+    /// An empty namespace with sentinels in it.
     pub async fn open(ground: &Ground, name: &str) -> Shop {
         let client = ground.client().await;
         let namespace = format!("{name}-{}", unique());
@@ -71,10 +77,12 @@ impl Shop {
             client,
             namespace,
         };
-        shop.set_secret(SENTINEL, &[("n", "0")]).await;
-        let env = json!({ "envFrom": [{ "secretRef": { "name": SENTINEL } }] });
-        shop.create_workload(("Deployment", SENTINEL), json!({ AUTO: "true" }), pod(env))
-            .await;
+        shop.set_sentinels(unique()).await;
+        for (name, reference) in SENTINELS.into_iter().zip(["secretRef", "configMapRef"]) {
+            let env = json!({ "envFrom": [{ reference: { "name": name.1 } }] });
+            shop.create_workload(name, json!({ AUTO: "true" }), pod(env))
+                .await;
+        }
         shop
     }
 
@@ -253,19 +261,29 @@ impl Shop {
     /// Waits until Restamp has dealt with everything that happened before, and the controllers too: a
     /// change made now has led to a rollout, so whatever was to come of earlier ones has come.
     pub async fn until_quiet(&self) {
-        let name = ("Deployment", SENTINEL);
-        self.until_recorded(&[name]).await;
-        let before = self.stamp(name).await;
-        self.set_secret(SENTINEL, &[("n", &unique().to_string())])
-            .await;
-        until("the sentinel is restamped", async || {
-            match self.stamp(name).await {
-                stamp if stamp != before => Ok(()),
-                stamp => Err(stamp),
+        self.until_recorded(&SENTINELS).await;
+        let before = self.sentinel_stamps().await;
+        self.set_sentinels(unique()).await;
+        until("the sentinels are restamped", async || {
+            let now = self.sentinel_stamps().await;
+            if now.iter().zip(&before).all(|(now, before)| now != before) {
+                Ok(())
+            } else {
+                Err(now)
             }
         })
         .await;
         self.until_rolled_out().await;
+    }
+
+    async fn set_sentinels(&self, n: u32) {
+        let n = n.to_string();
+        self.set_secret(OF_SECRETS, &[("n", &n)]).await;
+        self.set_config_map(OF_CONFIG_MAPS, &[("n", &n)]).await;
+    }
+
+    async fn sentinel_stamps(&self) -> Vec<Option<String>> {
+        join_all(SENTINELS.map(|name| self.stamp(name))).await
     }
 
     /// Waits until the controllers have seen every workload as it is.
@@ -293,7 +311,7 @@ impl Shop {
         Ok(())
     }
 
-    /// How often each workload (but the sentinel) was rolled out because of `action`.
+    /// How often each workload (but the sentinels) was rolled out because of `action`.
     pub async fn rollouts(&self, action: impl Future<Output = ()>) -> Rollouts {
         let before = self.revisions().await;
         action.await;
@@ -306,7 +324,7 @@ impl Shop {
         after.into_iter().map(rolled).collect()
     }
 
-    /// The revision of each workload but the sentinel, as its controller counts them.
+    /// The revision of each workload but the sentinels, as its controller counts them.
     pub async fn revisions(&self) -> Rollouts {
         let mut revisions = Rollouts::new();
         let deployments = self
@@ -338,7 +356,9 @@ impl Shop {
                 .or_default();
             *revision = (*revision).max(object.revision.try_into().expect("positive"));
         }
-        revisions.remove(&format!("Deployment/{SENTINEL}"));
+        for (kind, name) in SENTINELS {
+            revisions.remove(&format!("{kind}/{name}"));
+        }
         revisions
     }
 }
