@@ -25,16 +25,11 @@ fn rolled(count: u64) -> Rollouts {
 /// A shop with the Secret `db` and the ConfigMap `app`, and one workload that uses both.
 async fn shop(name: &str, annotations: Value) -> Shop {
     let shop = Shop::open(&Ground::shared().await, name).await;
-    set_password(&shop, "one").await;
+    shop.set_password("one").await;
     shop.set_config_map("app", &[("level", "info")]).await;
     shop.create_workload(WEB, annotations, web_pod()).await;
     shop.until_quiet().await;
     shop
-}
-
-async fn set_password(shop: &Shop, password: &str) {
-    shop.set_secret("db", &[("user", "app"), ("password", password)])
-        .await;
 }
 
 async fn annotate(shop: &Shop, key: &str, value: &str) {

@@ -21,8 +21,7 @@ const LONG: &str = "10m";
 /// A shop with one workload that uses Secret `db` and ConfigMap `app`, which exist.
 async fn shop(name: &str, annotations: Value) -> Shop {
     let shop = Shop::open(&Ground::shared().await, name).await;
-    shop.set_secret("db", &[("user", "app"), ("password", "one")])
-        .await;
+    shop.set_password("one").await;
     shop.set_config_map("app", &[("level", "info")]).await;
     shop.create_workload(WEB, annotations, web_pod()).await;
     shop

@@ -36,7 +36,7 @@ async fn strip_every_second(shop: &Shop, name: Name<'_>) -> BTreeSet<String> {
 async fn a_writer_that_fights_every_second_is_met_with_backoff_an_event_and_a_metric() {
     let (ground, watcher) = Ground::shared_with_watcher().await;
     let shop = Shop::stocked(&ground, "fight").await;
-    let change = shop.set_secret("db", &[("user", "app"), ("password", "two")]);
+    let change = shop.set_password("two");
     assert_eq!(shop.rollouts(change).await, each(1));
     let before = watcher.metric("restamp_fights_total").await;
 
@@ -95,7 +95,7 @@ async fn a_manifest_that_carries_an_old_stamp_and_record_is_not_answered_every_t
         "metadata": { "annotations": { OBSERVED: exported.metadata.annotations.unwrap_or_default()[OBSERVED] } },
         "spec": { "template": { "metadata": { "annotations": null } } },
     });
-    let change = shop.set_secret("db", &[("user", "app"), ("password", "two")]);
+    let change = shop.set_password("two");
     assert_eq!(shop.rollouts(change).await, each(1));
     let (mut restamps, end) = (0, Instant::now() + Duration::from_secs(15));
     let mut every_second = tokio::time::interval(Duration::from_secs(1));

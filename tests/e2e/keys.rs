@@ -36,11 +36,6 @@ async fn until_key_differs(shop: &Shop, from: &Value) {
     .await;
 }
 
-async fn set_password(shop: &Shop, password: &str) {
-    shop.set_secret("db", &[("user", "app"), ("password", password)])
-        .await;
-}
-
 #[tokio::test]
 async fn a_rotated_key_neither_rolls_nor_loses_a_change() {
     let Some(ground) = Ground::own("rotating the key").await else {
@@ -48,7 +43,7 @@ async fn a_rotated_key_neither_rolls_nor_loses_a_change() {
     };
     let watcher = ground.leading_watcher("rotate").await;
     let shop = Shop::stocked(&ground, "rotate").await;
-    assert_eq!(shop.rollouts(set_password(&shop, "two")).await, each(1));
+    assert_eq!(shop.rollouts(shop.set_password("two")).await, each(1));
     let before = key_id(&shop).await;
     let rotate = async {
         let secret = secrets(&shop).get(KEY).await.expect("the key");
@@ -63,7 +58,7 @@ async fn a_rotated_key_neither_rolls_nor_loses_a_change() {
     };
     assert_eq!(shop.rollouts(rotate).await, each(0));
     assert_eq!(
-        shop.rollouts(set_password(&shop, "three")).await,
+        shop.rollouts(shop.set_password("three")).await,
         each(1),
         "{}",
         watcher.log()
@@ -87,7 +82,7 @@ async fn a_change_during_a_rotation_while_the_watcher_is_down_is_not_lost() {
             .patch(KEY, &PatchParams::default(), &patch)
             .await
             .expect("rotated");
-        set_password(&shop, "two").await;
+        shop.set_password("two").await;
     };
     let mut watchers = Vec::new();
     let rolled = shop.rollouts(async {
@@ -104,7 +99,7 @@ async fn a_lost_key_means_adoption() {
     };
     let watcher = ground.leading_watcher("before").await;
     let shop = Shop::stocked(&ground, "lost").await;
-    assert_eq!(shop.rollouts(set_password(&shop, "two")).await, each(1));
+    assert_eq!(shop.rollouts(shop.set_password("two")).await, each(1));
     let before = key_id(&shop).await;
     watcher.stop().await;
     let mut watchers = Vec::new();
@@ -117,7 +112,7 @@ async fn a_lost_key_means_adoption() {
         until_key_differs(&shop, &before).await;
     };
     assert_eq!(shop.rollouts(lose).await, each(0));
-    assert_eq!(shop.rollouts(set_password(&shop, "three")).await, each(1));
+    assert_eq!(shop.rollouts(shop.set_password("three")).await, each(1));
 
     // Deleted under a running watcher, the key in use lives on as the previous one: nothing is lost.
     let before = key_id(&shop).await;

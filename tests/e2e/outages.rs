@@ -9,11 +9,6 @@ use crate::support::{
     wait::until,
 };
 
-async fn set_password(shop: &Shop, password: &str) {
-    shop.set_secret("db", &[("user", "app"), ("password", password)])
-        .await;
-}
-
 #[tokio::test]
 async fn the_watcher_down_and_started_again() {
     let Some(ground) = Ground::own("stopping the watcher").await else {
@@ -30,7 +25,7 @@ async fn the_watcher_down_and_started_again() {
 
     let change_while_down = async {
         watcher.take().expect("running").stop().await;
-        set_password(&shop, "two").await;
+        shop.set_password("two").await;
         watcher = Some(ground.leading_watcher("third").await);
     };
     assert_eq!(
@@ -41,8 +36,8 @@ async fn the_watcher_down_and_started_again() {
 
     let there_and_back_while_down = async {
         watcher.take().expect("running").stop().await;
-        set_password(&shop, "three").await;
-        set_password(&shop, "two").await;
+        shop.set_password("three").await;
+        shop.set_password("two").await;
         watcher = Some(ground.leading_watcher("fourth").await);
     };
     assert_eq!(
@@ -53,7 +48,7 @@ async fn the_watcher_down_and_started_again() {
     let recreate_while_down = async {
         watcher.take().expect("running").stop().await;
         shop.delete_secret("db").await;
-        set_password(&shop, "four").await;
+        shop.set_password("four").await;
         watcher = Some(ground.leading_watcher("fifth").await);
     };
     assert_eq!(
@@ -86,7 +81,7 @@ async fn the_leader_dies_and_the_standby_takes_over() {
 
     let crash = async {
         leader.kill();
-        set_password(&shop, "two").await;
+        shop.set_password("two").await;
         standby.until_leading().await;
     };
     assert_eq!(shop.rollouts(crash).await, each(1), "{}", standby.log());
@@ -111,7 +106,7 @@ async fn the_api_server_restarts() {
     );
 
     let change_and_restart = async {
-        set_password(&shop, "two").await;
+        shop.set_password("two").await;
         restart(&ground, Part::ApiServer).await;
         watcher.until_leading().await;
     };
@@ -123,7 +118,7 @@ async fn the_api_server_restarts() {
     );
 
     let store_too = async {
-        set_password(&shop, "three").await;
+        shop.set_password("three").await;
         restart(&ground, Part::Etcd).await;
         restart(&ground, Part::ApiServer).await;
         watcher.until_leading().await;
@@ -156,20 +151,19 @@ async fn p2_a_running_cluster_is_adopted_without_a_rollout_and_followed_from_the
         return;
     };
     let shop = Shop::open(&ground, "adopt").await;
-    shop.set_secret("db", &[("user", "app"), ("password", "one")])
-        .await;
+    shop.set_password("one").await;
     shop.set_config_map("app", &[("level", "info")]).await;
     for name in WEB {
         let auto = json!({ "reloader.stakater.com/auto": "true" });
         shop.create_workload(name, auto, web_pod()).await;
     }
     shop.until_rolled_out().await;
-    set_password(&shop, "two").await;
+    shop.set_password("two").await;
     let mut watcher = None;
     let adopt = async {
         watcher = Some(ground.leading_watcher("first").await);
         shop.until_recorded(&WEB).await;
     };
     assert_eq!(shop.rollouts(adopt).await, each(0));
-    assert_eq!(shop.rollouts(set_password(&shop, "three")).await, each(1));
+    assert_eq!(shop.rollouts(shop.set_password("three")).await, each(1));
 }

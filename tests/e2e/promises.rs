@@ -17,7 +17,7 @@ async fn shop(name: &str) -> Shop {
 #[tokio::test]
 async fn p1_a_change_of_content_is_one_rollout() {
     let shop = shop("p1-change").await;
-    let password = shop.set_secret("db", &[("user", "app"), ("password", "two")]);
+    let password = shop.set_password("two");
     assert_eq!(shop.rollouts(password).await, each(1));
     let level = shop.set_config_map("app", &[("level", "debug")]);
     assert_eq!(shop.rollouts(level).await, each(1));
@@ -36,8 +36,7 @@ async fn p1_a_change_of_content_is_one_rollout() {
 async fn p2_two_sources_within_the_settle_window_are_one_rollout() {
     let shop = shop("p2-settle").await;
     let both = async {
-        shop.set_secret("db", &[("user", "app"), ("password", "two")])
-            .await;
+        shop.set_password("two").await;
         shop.set_config_map("app", &[("level", "debug")]).await;
     };
     assert_eq!(shop.rollouts(both).await, each(1));
@@ -51,7 +50,7 @@ async fn p2_the_same_content_is_no_rollout() {
         json!({ "labels": { "team": "a" }, "annotations": { "note": "b" } }),
     );
     assert_eq!(shop.rollouts(label).await, each(0), "metadata only");
-    let written = shop.set_secret("db", &[("user", "app"), ("password", "one")]);
+    let written = shop.set_password("one");
     assert_eq!(
         shop.rollouts(written).await,
         each(0),
@@ -77,15 +76,13 @@ async fn p2_deleted_and_made_again_with_the_same_content_is_no_rollout() {
     let again = async {
         shop.delete_secret("db").await;
         shop.until_quiet().await;
-        shop.set_secret("db", &[("user", "app"), ("password", "one")])
-            .await;
+        shop.set_password("one").await;
     };
     assert_eq!(shop.rollouts(again).await, each(0));
     let other = async {
         shop.delete_secret("db").await;
         shop.until_quiet().await;
-        shop.set_secret("db", &[("user", "app"), ("password", "two")])
-            .await;
+        shop.set_password("two").await;
     };
     assert_eq!(shop.rollouts(other).await, each(1), "with other content");
 }
@@ -95,8 +92,7 @@ async fn p1_going_back_is_a_rollout_to_a_template_never_used_before() {
     let shop = shop("p1-aba").await;
     let mut stamps = BTreeSet::new();
     for password in ["two", "one", "two"] {
-        let content = [("user", "app"), ("password", password)];
-        let change = shop.set_secret("db", &content);
+        let change = shop.set_password(password);
         assert_eq!(shop.rollouts(change).await, each(1));
         for name in WEB {
             stamps.insert((name, shop.stamp(name).await));
@@ -158,8 +154,7 @@ async fn p2_opting_out_is_no_rollout_and_nothing_is_followed_then() {
             shop.patch_workload(name, "somebody", annotations).await;
         }
         shop.until_quiet().await;
-        shop.set_secret("db", &[("user", "app"), ("password", "two")])
-            .await;
+        shop.set_password("two").await;
     };
     assert_eq!(shop.rollouts(opt_out).await, each(0));
 }
@@ -167,7 +162,7 @@ async fn p2_opting_out_is_no_rollout_and_nothing_is_followed_then() {
 #[tokio::test]
 async fn p1_a_template_put_back_by_a_writer_that_keeps_metadata_is_restamped() {
     let shop = shop("p1-moved").await;
-    let change = shop.set_secret("db", &[("user", "app"), ("password", "two")]);
+    let change = shop.set_password("two");
     assert_eq!(shop.rollouts(change).await, each(1));
     for name in WEB {
         let before = shop.stamp(name).await;
@@ -180,7 +175,7 @@ async fn p1_a_template_put_back_by_a_writer_that_keeps_metadata_is_restamped() {
         .await;
     }
     shop.until_quiet().await;
-    let change = shop.set_secret("db", &[("user", "app"), ("password", "three")]);
+    let change = shop.set_password("three");
     assert_eq!(shop.rollouts(change).await, each(1));
 }
 

@@ -3,7 +3,7 @@
 use restamp::stamp::annotations::{AUTO, SECRET_EXCLUDE, SECRET_RELOAD, SETTLE};
 use serde_json::{Value, json};
 
-use super::{WEB, annotate, assert_unharmed, rolled, set_password, shop, until_warned};
+use super::{WEB, annotate, assert_unharmed, rolled, shop, until_warned};
 use crate::support::shop::pod;
 
 /// A workload with one bad thing in its annotations is told, and followed as far as the rest goes.
@@ -11,9 +11,9 @@ async fn is_told_and_followed(name: &str, annotations: Value, told: &str) {
     let shop = shop(name, annotations).await;
     shop.until_recorded(&[WEB]).await;
     until_warned(&shop, told).await;
-    let same = set_password(&shop, "one");
+    let same = shop.set_password("one");
     assert_eq!(shop.rollouts(same).await, rolled(0), "nothing changed");
-    let change = set_password(&shop, "two");
+    let change = shop.set_password("two");
     assert_eq!(shop.rollouts(change).await, rolled(1), "a change");
     until_warned(&shop, told).await;
     assert_unharmed().await;
@@ -41,13 +41,13 @@ async fn a_settle_window_that_is_no_duration_is_the_default() {
 async fn auto_yes_is_told_and_does_not_opt_in() {
     let shop = shop("bad-auto", json!({ AUTO: "yes" })).await;
     until_warned(&shop, "\"yes\" counts as false").await;
-    let change = set_password(&shop, "two");
+    let change = shop.set_password("two");
     assert_eq!(shop.rollouts(change).await, rolled(0));
     assert_eq!(shop.observed(WEB).await, None, "not opted in");
 
     annotate(&shop, AUTO, "true").await;
     shop.until_recorded(&[WEB]).await;
-    let change = set_password(&shop, "three");
+    let change = shop.set_password("three");
     assert_eq!(shop.rollouts(change).await, rolled(1), "corrected");
     assert_unharmed().await;
 }
@@ -58,14 +58,14 @@ async fn named_and_excluded_is_excluded_and_told() {
     let shop = shop("bad-both", both).await;
     shop.until_recorded(&[WEB]).await;
     until_warned(&shop, "Secret/db is both named for reload and excluded").await;
-    let excluded = set_password(&shop, "two");
+    let excluded = shop.set_password("two");
     assert_eq!(shop.rollouts(excluded).await, rolled(0));
     let other = shop.set_config_map("app", &[("level", "debug")]);
     assert_eq!(shop.rollouts(other).await, rolled(1), "the other source");
 
     annotate(&shop, SECRET_EXCLUDE, "").await;
     shop.until_quiet().await;
-    let change = set_password(&shop, "three");
+    let change = shop.set_password("three");
     assert_eq!(shop.rollouts(change).await, rolled(1), "corrected");
     assert_unharmed().await;
 }

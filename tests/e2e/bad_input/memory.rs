@@ -3,7 +3,7 @@
 use restamp::stamp::annotations::{AUTO, OBSERVED, STAMP};
 use serde_json::{Value, json};
 
-use super::{WEB, annotate, assert_unharmed, rolled, set_password, shop, until_warned};
+use super::{WEB, annotate, assert_unharmed, rolled, shop, until_warned};
 use crate::support::{Shop, wait::until};
 
 async fn recorded_shop(name: &str) -> Shop {
@@ -15,7 +15,7 @@ async fn recorded_shop(name: &str) -> Shop {
 /// A shop whose workload carries a stamp.
 async fn stamped_shop(name: &str) -> (Shop, String) {
     let shop = recorded_shop(name).await;
-    let change = set_password(&shop, "two");
+    let change = shop.set_password("two");
     assert_eq!(shop.rollouts(change).await, rolled(1));
     let stamp = shop.stamp(WEB).await.expect("stamped");
     (shop, stamp)
@@ -75,7 +75,7 @@ async fn an_edited_stamp_is_replaced_once() {
             until_warned(&shop, &format!("\"{}\" {told}", shown(&edited))).await;
         }
     }
-    let change = set_password(&shop, "three");
+    let change = shop.set_password("three");
     assert_eq!(
         shop.rollouts(change).await,
         rolled(1),
@@ -100,7 +100,7 @@ async fn a_stamp_with_the_largest_number_is_followed_by_others() {
     let edit = edit_stamp(&shop, &largest);
     assert_eq!(shop.rollouts(edit).await, rolled(2));
     for password in ["three", "four"] {
-        let change = set_password(&shop, password);
+        let change = shop.set_password(password);
         assert_eq!(shop.rollouts(change).await, rolled(1), "{password}");
     }
     assert_unharmed().await;
@@ -127,7 +127,7 @@ async fn an_observed_that_cannot_be_read_is_written_anew_without_a_rollout() {
         })
         .await;
     }
-    let change = set_password(&shop, "two");
+    let change = shop.set_password("two");
     assert_eq!(
         shop.rollouts(change).await,
         rolled(1),
@@ -154,7 +154,7 @@ async fn a_memory_that_was_copied_from_another_namespace_is_not_believed() {
         .await;
     };
     assert_eq!(shop.rollouts(copy).await, rolled(0));
-    let change = set_password(&shop, "two");
+    let change = shop.set_password("two");
     assert_eq!(
         shop.rollouts(change).await,
         rolled(1),
@@ -170,7 +170,7 @@ async fn a_stamp_proves_what_an_unreadable_observed_cannot() {
     assert_eq!(shop.stamp(WEB).await, Some(stamp));
 
     let change_and_edit = async {
-        set_password(&shop, "three").await;
+        shop.set_password("three").await;
         edit_observed(&shop, "{}").await;
     };
     assert_eq!(

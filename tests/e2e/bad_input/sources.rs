@@ -13,7 +13,7 @@ use kube::{
 use restamp::stamp::annotations::{AUTO, CONFIG_MAP_RELOAD};
 use serde_json::{Value, json};
 
-use super::{WEB, assert_unharmed, rolled, set_password, shop, until_logged};
+use super::{WEB, assert_unharmed, rolled, shop, until_logged};
 use crate::support::{
     Ground, Shop,
     shop::{each, pod, web_pod},
@@ -59,11 +59,11 @@ async fn a_missing_required_source_is_told_and_followed_when_it_comes() {
     let of_this = format!("{}/web", shop.namespace);
     until_logged(&[&of_this, "Secret/db does not exist"]).await;
     let arrive = async {
-        set_password(&shop, "one").await;
+        shop.set_password("one").await;
         shop.set_config_map("app", &[("level", "info")]).await;
     };
     assert_eq!(shop.rollouts(arrive).await, rolled(0));
-    let change = set_password(&shop, "two");
+    let change = shop.set_password("two");
     assert_eq!(shop.rollouts(change).await, rolled(1));
     let optional = shop.set_config_map("app", &[("level", "debug")]);
     assert_eq!(shop.rollouts(optional).await, rolled(1));
@@ -89,9 +89,9 @@ async fn a_missing_key_is_told_and_its_arrival_is_a_change() {
     until_logged(&[&of_this, "Secret/db has no key \"password\""]).await;
     shop.until_quiet().await;
     // Pods that wait for a key do start when it comes, but one that has started would not see it.
-    let arrive = set_password(&shop, "one");
+    let arrive = shop.set_password("one");
     assert_eq!(shop.rollouts(arrive).await, rolled(1));
-    let change = set_password(&shop, "two");
+    let change = shop.set_password("two");
     assert_eq!(shop.rollouts(change).await, rolled(1));
     assert_unharmed().await;
 }
@@ -190,13 +190,13 @@ async fn a_namespace_that_is_deleted_under_way_disturbs_nobody() {
     );
     let namespaces: Api<Namespace> = Api::all(gone.client.clone());
     let delete = async {
-        set_password(&gone, "two").await;
+        gone.set_password("two").await;
         gone.set_config_map("app", &[("level", "debug")]).await;
         namespaces
             .delete(&gone.namespace, &DeleteParams::default())
             .await
             .expect("it can be deleted");
-        set_password(&other, "two").await;
+        other.set_password("two").await;
         until("the namespace is gone", async || {
             match namespaces.get_opt(&gone.namespace).await {
                 Ok(None) => Ok(()),

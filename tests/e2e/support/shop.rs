@@ -89,8 +89,7 @@ impl Shop {
     /// A namespace with one workload of every kind, recorded and at rest.
     pub async fn stocked(ground: &Ground, name: &str) -> Shop {
         let shop = Self::open(ground, name).await;
-        shop.set_secret("db", &[("user", "app"), ("password", "one")])
-            .await;
+        shop.set_password("one").await;
         shop.set_config_map("app", &[("level", "info")]).await;
         for name in WEB {
             shop.create_workload(name, json!({ AUTO: "true" }), web_pod())
@@ -117,6 +116,12 @@ impl Shop {
         let metadata = json!({ "name": name, "annotations": annotations });
         let object = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data });
         self.put::<Secret>(name, object).await;
+    }
+
+    /// Creates or updates the Secret `db` of [`web_pod`], with one password or another.
+    pub async fn set_password(&self, password: &str) {
+        self.set_secret("db", &[("user", "app"), ("password", password)])
+            .await;
     }
 
     /// Creates or updates a ConfigMap, so that it holds exactly `data`.
