@@ -54,9 +54,8 @@ pub fn secret(namespace: &str) -> SourceId {
 /// # Errors
 /// When the Secret cannot be read ([`Error::NotFound`] if there is none) or holds no key.
 pub async fn read(client: &Client, namespace: &str) -> Result<Keyring, KeyError> {
-    let request = Request::object("get", "secrets", namespace, SECRET);
-    let secret = request.send(api(client, namespace).get(SECRET)).await?;
-    keyring(namespace, &secret.data.unwrap_or_default())
+    let (keyring, _) = parse(namespace, get(client, namespace).await?)?;
+    Ok(keyring)
 }
 
 /// Reads the keyring; if there is none, makes one of `random` bytes, and keeps `held`, the key that this
@@ -70,26 +69,15 @@ pub async fn read_or_create(
     random: [u8; KEY_BYTES],
     held: Option<&HeldKey>,
 ) -> Result<(Keyring, HeldKey), KeyError> {
-    let api = api(client, namespace);
-    let get = Request::object("get", "secrets", namespace, SECRET);
-    let secret = match get.send(api.get(SECRET)).await {
-        Err(Error::NotFound { .. }) => {
-            match create(&api, namespace, random, held).await {
-                // Another replica was quicker: its key is the key.
-                Err(Error::AlreadyExists { .. }) => get.send(api.get(SECRET)).await?,
-                made => made?,
-            }
-        }
+    let secret = match get(client, namespace).await {
+        Err(Error::NotFound { .. }) => match create(client, namespace, random, held).await {
+            // Another replica was quicker: its key is the key.
+            Err(Error::AlreadyExists { .. }) => get(client, namespace).await?,
+            made => made?,
+        },
         found => found?,
     };
-    let data = secret.data.unwrap_or_default();
-    let keyring = keyring(namespace, &data)?;
-    let held = HeldKey(
-        data.get(CURRENT)
-            .map(|key| key.0.clone())
-            .unwrap_or_default(),
-    );
-    Ok((keyring, held))
+    parse(namespace, secret)
 }
 
 /// The bytes of the key in use, so that a deleted Secret can be made again without forgetting it.
@@ -105,8 +93,14 @@ fn api(client: &Client, namespace: &str) -> Api<Secret> {
     Api::namespaced(client.clone(), namespace)
 }
 
+async fn get(client: &Client, namespace: &str) -> Result<Secret, Error> {
+    Request::object("get", "secrets", namespace, SECRET)
+        .send(api(client, namespace).get(SECRET))
+        .await
+}
+
 async fn create(
-    api: &Api<Secret>,
+    client: &Client,
     namespace: &str,
     random: [u8; KEY_BYTES],
     held: Option<&HeldKey>,
@@ -128,11 +122,12 @@ async fn create(
         ..PostParams::default()
     };
     Request::object("create", "secrets", namespace, SECRET)
-        .send(api.create(&params, &secret))
+        .send(api(client, namespace).create(&params, &secret))
         .await
 }
 
-fn keyring(namespace: &str, data: &BTreeMap<String, ByteString>) -> Result<Keyring, KeyError> {
+fn parse(namespace: &str, secret: Secret) -> Result<(Keyring, HeldKey), KeyError> {
+    let mut data = secret.data.unwrap_or_default();
     let key = |field: &'static str, bytes: &[u8]| {
         let unusable = |cause| KeyError::Unusable {
             namespace: namespace.to_owned(),
@@ -141,15 +136,13 @@ fn keyring(namespace: &str, data: &BTreeMap<String, ByteString>) -> Result<Keyri
         };
         InstallationKey::new(bytes).map_err(unusable)
     };
-    let current = data
-        .get(CURRENT)
-        .map(|key| key.0.as_slice())
-        .unwrap_or_default();
-    Ok(Keyring {
-        current: key(CURRENT, current)?,
+    let held = data.remove(CURRENT).unwrap_or_default().0;
+    let keyring = Keyring {
+        current: key(CURRENT, &held)?,
         previous: data
             .get(PREVIOUS)
             .map(|bytes| key(PREVIOUS, &bytes.0))
             .transpose()?,
-    })
+    };
+    Ok((keyring, HeldKey(held)))
 }
