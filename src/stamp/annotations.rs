@@ -72,12 +72,6 @@ pub fn exclude(kind: SourceKind) -> &'static str {
     }
 }
 
-/// Whether [`Policy::parse`](super::policy::Policy::parse) looks at the key; all others can be dropped
-/// before. [`STAMP`] and [`OBSERVED`] are not policy.
-pub fn is_policy_key(key: &str) -> bool {
-    POLICY_KEYS.contains(&key)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,11 +82,8 @@ mod tests {
             let prefix = kind.as_str().to_lowercase();
             for key in [named(kind), typed_auto(kind), exclude(kind)] {
                 assert!(key.starts_with(&prefix), "{key}");
-                assert!(is_policy_key(key), "{key}");
+                assert!(POLICY_KEYS.contains(&key), "{key}");
             }
         }
-        assert!(!is_policy_key(STAMP));
-        assert!(!is_policy_key(OBSERVED));
-        assert!(!is_policy_key("example.com/auto"));
     }
 }
