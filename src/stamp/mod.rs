@@ -13,6 +13,8 @@
 
 pub mod admission;
 pub mod annotations;
+#[cfg(test)]
+pub(crate) mod arbitrary;
 pub mod decide;
 pub mod digest;
 pub mod duration;

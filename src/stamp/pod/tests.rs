@@ -1,6 +1,8 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::stamp::arbitrary::spoiled;
 
 fn usages(spec: &Value) -> Vec<String> {
     let template: PodTemplate = serde_json::from_value(json!({ "spec": spec })).unwrap();
@@ -205,5 +207,46 @@ fn a_name_that_no_source_can_have_is_said_and_not_followed() {
             format!("Secret/{name}").parse::<SourceName>().is_err(),
             "{name}"
         );
+    }
+}
+
+/// A template that has every field that is looked at.
+fn whole() -> Value {
+    let all = json!({ "name": "a", "optional": true });
+    let one = json!({ "name": "a", "key": "k", "optional": true });
+    let files = json!({ "name": "a", "optional": true, "items": [{ "key": "k", "path": "p/q" }] });
+    let container = json!({
+        "env": [{ "valueFrom": { "configMapKeyRef": one, "secretKeyRef": one } }],
+        "envFrom": [{ "configMapRef": all, "secretRef": all }],
+        "volumeMounts": [{ "name": "v", "subPath": "p/" }, { "name": "v", "subPathExpr": "$(P)" }],
+    });
+    json!({
+        "metadata": { "annotations": { "a": "b" } },
+        "spec": {
+            "containers": [container],
+            "initContainers": [container],
+            "volumes": [
+                { "name": "v", "configMap": files },
+                { "name": "v", "secret": { "secretName": "a", "items": files["items"] } },
+                { "name": "v", "projected": { "sources": [{ "configMap": files, "secret": files }] } },
+            ],
+        },
+    })
+}
+
+#[test]
+fn the_template_of_the_property_is_one_that_can_be_read() {
+    let template: PodTemplate = serde_json::from_value(whole()).unwrap();
+    let (used, warnings) = template.usages();
+    assert_eq!((used.len(), warnings), (2, Vec::new()));
+}
+
+proptest! {
+    #[test]
+    fn whatever_stands_in_a_template_there_is_no_panic(template in spoiled(whole())) {
+        if let Ok(template) = PodTemplate::deserialize(&template) {
+            let (used, _) = template.usages();
+            prop_assert!(used.keys().all(|source| is_source_name(&source.name)));
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! What holds of any workload, history and world.
 
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
+use crate::stamp::arbitrary::spoiled;
 
 fn worlds() -> impl Strategy<Value = World> {
     let source = prop_oneof![
@@ -36,6 +38,53 @@ fn stamps() -> impl Strategy<Value = Option<String>> {
     ]
 }
 
+/// What may have happened to a workload since it was decided for the first time.
+#[derive(Clone, Debug)]
+struct Past {
+    /// The stamp that somebody put there instead.
+    moved: Option<Option<String>>,
+    folded: bool,
+    rotated: bool,
+}
+
+fn pasts() -> impl Strategy<Value = Past> {
+    let moved = prop::option::of(stamps());
+    (moved, any::<bool>(), any::<bool>()).prop_map(|(moved, folded, rotated)| Past {
+        moved,
+        folded,
+        rotated,
+    })
+}
+
+impl Past {
+    fn apply(self, stored: &mut Stored) {
+        if let Some(stamp) = self.moved {
+            stored.stamp = stamp;
+        }
+        if let Some(observed) = stored.observed.as_mut().filter(|_| self.folded) {
+            let entries = observed.entries().cloned().unwrap_or_default();
+            observed.recorded = Recorded::Folded(fold(&key(1), "shop", &entries));
+        }
+    }
+}
+
+fn names() -> impl Strategy<Value = BTreeSet<SourceName>> {
+    prop::collection::btree_set("[abc]".prop_map(|name| secret(&name)), 0..4)
+}
+
+/// Any text, or an `observed` with parts that do not belong there.
+fn records() -> impl Strategy<Value = String> {
+    let entry = json!({ "digest": "0".repeat(32), "keys": ["a"] });
+    let valid = json!({
+        "v": 1, "ns": "shop", "key": key(1).id().as_str(), "stamp": "v1.k.d.1",
+        "sources": { "Secret/a": entry, "Secret/b": { "digest": null } },
+    });
+    prop_oneof![
+        1 => any::<String>(),
+        4 => spoiled(valid).prop_map(|value| value.to_string()),
+    ]
+}
+
 proptest! {
     /// Whatever is stored, the first decision's patch leaves nothing to decide.
     #[test]
@@ -44,18 +93,35 @@ proptest! {
         before in worlds(),
         earlier in references(),
         world in worlds(),
-        stamp in stamps(),
-        keep_stamp in any::<bool>(),
-        rotated in any::<bool>(),
+        past in pasts(),
+        arrived in names(),
     ) {
         let mut stored = Stored::default();
         let first = ring(1, None);
         stored.apply(&setting(&earlier, &first).decide(&stored, &before));
-        if !keep_stamp {
-            stored.stamp = stamp;
-        }
-        let keyring = if rotated { ring(2, Some(1)) } else { first };
-        let rule = setting(&uses, &keyring);
+        let keyring = if past.rotated { ring(2, Some(1)) } else { first };
+        past.apply(&mut stored);
+        let rule = Setting { arrived, ..setting(&uses, &keyring) };
+        stored.apply(&rule.decide(&stored, &world));
+        let again = rule.decide(&stored, &world);
+        prop_assert!(matches!(again, Decision::Leave(_)), "{:?}", again);
+    }
+
+    /// Nor does it matter what was written there by hand.
+    #[test]
+    fn whatever_is_recorded_comes_to_rest(
+        uses in references(),
+        world in worlds(),
+        moved in prop::option::of(stamps()),
+        record in records(),
+        arrived in names(),
+    ) {
+        let keyring = ring(1, None);
+        let observed = Observed::parse(&record).ok();
+        let recorded = observed.as_ref().and_then(|observed| observed.stamp.as_deref());
+        let stamp = moved.unwrap_or_else(|| recorded.map(str::to_owned));
+        let mut stored = Stored { stamp, observed };
+        let rule = Setting { arrived, ..setting(&uses, &keyring) };
         stored.apply(&rule.decide(&stored, &world));
         let again = rule.decide(&stored, &world);
         prop_assert!(matches!(again, Decision::Leave(_)), "{:?}", again);
