@@ -143,7 +143,7 @@ fn workload(text: &str) -> Result<(&'static WorkloadKind, String), String> {
     let kinds = || {
         KINDS
             .iter()
-            .map(|kind| kind.plural)
+            .map(WorkloadKind::resource)
             .collect::<Vec<_>>()
             .join(", ")
     };

@@ -55,13 +55,25 @@ const fn apps(kind: &'static str, plural: &'static str, short: &'static str) -> 
 }
 
 impl WorkloadKind {
-    /// Finds a kind as kubectl does: kind, plural or short name, in any case, with or without the group.
+    /// Finds a kind as kubectl does: kind, plural or short name, in any case, alone or followed by the
+    /// group, or by version and group.
     pub fn find(text: &str) -> Option<&'static WorkloadKind> {
         let lower = text.to_ascii_lowercase();
-        let name = lower.split('.').next().unwrap_or_default();
-        KINDS.iter().find(|kind| {
-            [kind.plural, kind.short].contains(&name) || kind.kind.eq_ignore_ascii_case(name)
-        })
+        let (name, group) = match lower.split_once('.') {
+            Some((name, group)) => (name, Some(group)),
+            None => (&*lower, None),
+        };
+        KINDS
+            .iter()
+            .find(|kind| kind.is_called(name) && group.is_none_or(|group| kind.is_in(group)))
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        [self.plural, self.short].contains(&name) || self.kind.eq_ignore_ascii_case(name)
+    }
+
+    fn is_in(&self, group: &str) -> bool {
+        group == self.group || group.split_once('.') == Some((self.version, self.group))
     }
 
     /// The kind of that name and version.
@@ -304,6 +316,36 @@ mod tests {
         fn whatever_stands_in_a_workload_there_is_no_panic(object in spoiled(whole())) {
             let facts = facts(&object);
             prop_assert!(facts.policy.opted_in() || facts.usages.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_kind_is_found_as_kubectl_finds_it_and_in_its_own_group_only() {
+        for text in [
+            "statefulset",
+            "StatefulSets",
+            "sts",
+            "statefulset.apps",
+            "statefulsets.apps",
+            "sts.apps",
+            "statefulset.v1.apps",
+            "STATEFULSETS.V1.APPS",
+        ] {
+            let found = WorkloadKind::find(text).map(|kind| kind.kind);
+            assert_eq!(found, Some("StatefulSet"), "{text}");
+        }
+        for text in [
+            "",
+            "pod",
+            "statefulset.",
+            "statefulset.foo.io",
+            "statefulset.v1",
+            "statefulset.v1beta1.apps",
+            "statefulset.v1.apps.foo.io",
+            "statefulset.foo.io.apps",
+        ] {
+            let found = WorkloadKind::find(text).map(|kind| kind.kind);
+            assert_eq!(found, None, "{text}");
         }
     }
 

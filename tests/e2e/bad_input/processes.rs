@@ -35,7 +35,11 @@ async fn flags_that_make_no_sense_are_refused_and_named() {
     for (args, told) in [
         (
             &["explain", "pod/web"][..],
-            "no workload kind \"pod\"; there are deployments",
+            "no workload kind \"pod\"; there are deployments.apps, statefulsets.apps, daemonsets.apps",
+        ),
+        (
+            &["explain", "deployment.foo.io/web"],
+            "no workload kind \"deployment.foo.io\"; there are deployments.apps",
         ),
         (&["explain", "web"], "write it as KIND/NAME"),
         (
@@ -44,6 +48,11 @@ async fn flags_that_make_no_sense_are_refused_and_named() {
         ),
         (&["watcher", "--settle", "soon"], "--settle"),
         (&["watcher", "--settle=-1s"], "--settle"),
+        (&["watcher", "--identity", ""], "it must not be empty"),
+        (
+            &["watcher", "--restamp-namespace", ""],
+            "it must not be empty",
+        ),
         (
             &["watcher", "--no-such-flag"],
             "unexpected argument '--no-such-flag'",
