@@ -2,9 +2,13 @@
 
 use std::io::IsTerminal;
 
-use tracing::level_filters::LevelFilter;
+use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, Layer,
+    filter::{ParseError, filter_fn},
+    fmt::MakeWriter,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
 };
 
 /// How log lines look.
@@ -21,11 +25,27 @@ pub enum LogFormat {
 ///
 /// # Errors
 /// When the filter cannot be parsed.
-pub fn init(format: LogFormat, filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
+pub fn init(format: LogFormat, filter: &str) -> Result<(), ParseError> {
+    subscriber(format, filter, std::io::stderr)?.init();
+    Ok(())
+}
+
+/// Logs to `writer`.
+///
+/// # Errors
+/// When the filter cannot be parsed.
+pub fn subscriber<W>(
+    format: LogFormat,
+    filter: &str,
+    writer: W,
+) -> Result<impl Subscriber + Send + Sync, ParseError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
         .parse(filter)?;
-    let writer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let writer = tracing_subscriber::fmt::layer().with_writer(writer);
     let layer = match format {
         LogFormat::Text => writer.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => writer.json().flatten_event(true).boxed(),
@@ -33,8 +53,6 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), tracing_subscriber::f
     // The client libraries log answers that they cannot decode, whole; those may be Secrets. No filter
     // of the user's can switch that on.
     let no_payloads = filter_fn(|event| !event.target().starts_with("kube"));
-    tracing_subscriber::registry()
-        .with(layer.with_filter(no_payloads).with_filter(filter))
-        .init();
-    Ok(())
+    let layer = layer.with_filter(no_payloads).with_filter(filter);
+    Ok(tracing_subscriber::registry().with(layer))
 }

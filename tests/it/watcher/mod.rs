@@ -4,6 +4,7 @@ mod change;
 mod faults;
 mod fights;
 mod leadership;
+mod logs;
 mod order;
 mod simulation;
 mod webhook;
