@@ -8,7 +8,17 @@ use restamp::runtime::{
     admin::{Readiness, router},
     metrics::{Registry, WatcherMetrics},
 };
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::Instant,
+};
 use tower::ServiceExt;
+
+use crate::{fake_api::FakeApi, watcher::World};
+
+/// How long a watcher that was asked to stop may take: no connection keeps it from ending.
+const DRAIN: std::ops::RangeInclusive<u64> = 1..=10;
 
 async fn answer(router: Router, path: &str) -> Response<Body> {
     router
@@ -98,4 +108,26 @@ async fn other_paths_and_methods_lead_nowhere() {
     }
     let post = Request::post("/metrics").body(Body::empty()).unwrap();
     assert_eq!(router.oneshot(post).await.unwrap().status(), 405);
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_request_does_not_keep_a_watcher_that_is_asked_to_stop() {
+    let world = World::start(&FakeApi::default()).await;
+    let mut half_open = TcpStream::connect(world.admin).await.unwrap();
+    half_open
+        .write_all(b"GET /healthz HTTP/1.1\r\n")
+        .await
+        .unwrap();
+    // Connections are accepted in their order: whoever answers this one holds the first.
+    let mut other = TcpStream::connect(world.admin).await.unwrap();
+    let request = b"GET /healthz HTTP/1.1\r\nHost: us\r\nConnection: close\r\n\r\n";
+    other.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    other.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    let asked = Instant::now();
+    world.stop().await;
+    let took = asked.elapsed().as_secs();
+    assert!(DRAIN.contains(&took), "{took} s");
 }

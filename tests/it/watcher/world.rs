@@ -1,6 +1,6 @@
 //! A watcher that runs against the fake, and the objects that it looks after.
 
-use std::{cell::Cell, sync::mpsc, thread, time::Duration};
+use std::{cell::Cell, net::SocketAddr, sync::mpsc, thread, time::Duration};
 
 use jiff::Timestamp;
 use restamp::{
@@ -47,6 +47,8 @@ pub struct World {
     pub api: FakeApi,
     /// What the watcher counts.
     pub metrics: WatcherMetrics,
+    /// Where its HTTP endpoints are.
+    pub admin: SocketAddr,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), TaskError>>,
     _watchdog: mpsc::Sender<()>,
@@ -67,6 +69,7 @@ impl World {
             },
         };
         let admin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = admin.local_addr().unwrap();
         let run = watcher::run(
             api.client(),
             settings,
@@ -77,6 +80,7 @@ impl World {
         Self {
             api: api.clone(),
             metrics,
+            admin: address,
             shutdown,
             task: tokio::spawn(run),
             _watchdog: watchdog(),
