@@ -269,55 +269,9 @@ fn parsed(id: &WorkloadId, object: &DynamicObject, request: Request) -> Result<W
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
-    use crate::stamp::{annotations::AUTO, arbitrary::spoiled};
-
-    /// Opted in, stamped and recorded.
-    fn whole() -> Value {
-        let observed = json!({ "v": 1, "ns": "shop", "key": "k", "stamp": "v1.k.d.1", "sources": {
-            "Secret/db": { "digest": "0".repeat(32), "keys": ["password"] },
-        } });
-        json!({
-            "metadata": { "annotations": { AUTO: "true" } },
-            "observed": observed,
-            "spec": { "template": {
-                "metadata": { "annotations": { STAMP: "v1.k.d.1" } },
-                "spec": { "containers": [{ "envFrom": [{ "secretRef": { "name": "db" } }] }] },
-            }},
-        })
-    }
-
-    /// An object whose memory is the text of `observed`.
-    fn facts(object: &Value) -> Facts {
-        let annotations = object["metadata"]["annotations"].as_object();
-        let annotations = annotations
-            .into_iter()
-            .flatten()
-            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
-        let observed = (OBSERVED.to_owned(), object["observed"].to_string());
-        let metadata = ObjectMeta {
-            annotations: Some(annotations.chain([observed]).collect()),
-            ..ObjectMeta::default()
-        };
-        Facts::parse(&KINDS[0], &metadata, object)
-    }
-
-    #[test]
-    fn the_workload_of_the_property_is_one_that_can_be_read() {
-        let facts = facts(&whole());
-        assert!(facts.policy.opted_in() && facts.observed.is_some() && !facts.usages.is_empty());
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_stands_in_a_workload_there_is_no_panic(object in spoiled(whole())) {
-            let facts = facts(&object);
-            prop_assert!(facts.policy.opted_in() || facts.usages.is_empty());
-        }
-    }
 
     #[test]
     fn a_kind_is_found_as_kubectl_finds_it_and_in_its_own_group_only() {

@@ -71,3 +71,55 @@ fn unreadable_stamp(stamp: Option<&str>) -> Option<Warning> {
         value: value.to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::stamp::{
+        annotations::{AUTO, STAMP},
+        arbitrary::spoiled,
+        manifest::Manifest,
+    };
+
+    /// Opted in, stamped and recorded.
+    fn whole() -> Value {
+        let observed = json!({ "v": 1, "ns": "shop", "key": "k", "stamp": "v1.k.d.1", "sources": {
+            "Secret/db": { "digest": "0".repeat(32), "keys": ["password"] },
+        } });
+        json!({
+            "metadata": { "annotations": { AUTO: "true", OBSERVED: observed } },
+            "spec": { "template": {
+                "metadata": { "annotations": { STAMP: "v1.k.d.1" } },
+                "spec": { "containers": [{ "envFrom": [{ "secretRef": { "name": "db" } }] }] },
+            }},
+        })
+    }
+
+    /// The facts of an object whose memory is written out as JSON, if it is one that can be read.
+    fn facts(mut object: Value) -> Option<Facts> {
+        if let Some(observed) = object.pointer_mut("/metadata/annotations/restamp.dev~1observed") {
+            *observed = json!(observed.to_string());
+        }
+        let text = object.to_string();
+        let manifest = Manifest::parse(&text, &["spec", "template"]).ok()?;
+        Some(manifest.facts(&manifest.own()))
+    }
+
+    #[test]
+    fn the_workload_of_the_property_is_one_that_can_be_read() {
+        let facts = facts(whole()).unwrap();
+        assert!(facts.policy.opted_in() && facts.observed.is_some() && !facts.usages.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_in_a_workload_there_is_no_panic(object in spoiled(whole())) {
+            if let Some(facts) = facts(object) {
+                prop_assert!(facts.policy.opted_in() || facts.usages.is_empty());
+            }
+        }
+    }
+}

@@ -11,9 +11,9 @@ use super::*;
 use crate::stamp::{
     digest::{Encoding, KEY_BYTES},
     policy::Selection,
-    source::{SourceKind, Usage},
+    references::Reference,
+    source::{Keys, SourceKind, Usage},
 };
-use crate::stamp::{references::Reference, source::Keys};
 
 /// What is live in these tests: text for a source, or that it cannot be read; absent if not mentioned.
 #[derive(Clone, Debug, Default)]
