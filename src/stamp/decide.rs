@@ -134,6 +134,10 @@ fn any_unreadable(case: &Case<'_>) -> bool {
 }
 
 fn with_fold(case: &Case<'_>, recorded: &Digest, key: &InstallationKey) -> Decision {
+    // Only a change of the template or its annotations can have taken all of them away.
+    if case.references.is_empty() {
+        return adopt(case, Reason::ReferencesChanged);
+    }
     if any_unreadable(case) {
         return Decision::Leave(Reason::Unreadable);
     }

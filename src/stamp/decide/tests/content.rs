@@ -146,6 +146,21 @@ fn folded_entries_are_compared_as_a_whole() {
 }
 
 #[test]
+fn a_folded_record_whose_sources_all_went_out_of_use_is_written_anew() {
+    let (references, keyring) = (uses(&["db"]), ring(1, None));
+    let world = World::default().with("db", "a");
+    let mut stored = adopted(&references, &world);
+    let observed = stored.observed.as_mut().unwrap();
+    let entries = observed.entries().unwrap().clone();
+    observed.recorded = Recorded::Folded(fold(&key(1), "shop", &entries));
+    let none = References::new();
+    assert_eq!(
+        setting(&none, &keyring).settle(&mut stored, &world),
+        [Reason::ReferencesChanged]
+    );
+}
+
+#[test]
 fn a_workload_without_sources_is_left_alone() {
     let (references, keyring) = (References::new(), ring(1, None));
     let rule = setting(&references, &keyring);
