@@ -16,6 +16,7 @@ mod support;
 
 mod bad_input;
 mod cost;
+mod deploys;
 mod explain;
 mod fights;
 mod keys;

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Ground, Shop,
-    ground::{SYSTEM, Watcher},
+    ground::SYSTEM,
+    replica::Replica,
     shop::{Name, WEB, each},
     wait::until,
 };
@@ -120,7 +121,7 @@ fn without(rules: &[PolicyRule], verb: &str, (group, resource): (&str, &str)) ->
     left
 }
 
-async fn until_logged(watcher: &Watcher, text: &str) {
+async fn until_logged(watcher: &Replica, text: &str) {
     until("it is logged", async || {
         // Fields of log lines are quoted once more.
         let log = watcher.log();
@@ -141,7 +142,7 @@ async fn until_restamped(shop: &Shop, name: Name<'_>, before: Option<String>) {
     .await;
 }
 
-async fn until_metric(watcher: &Watcher, part: &str) {
+async fn until_metric(watcher: &Replica, part: &str) {
     until("it is counted", async || match watcher.metric(part).await {
         count if count > 0.0 => Ok(()),
         _ => Err(part.to_owned()),

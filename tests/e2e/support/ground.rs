@@ -15,14 +15,11 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use restamp_test_cluster::{
-    SupervisedCluster,
-    install::{self, Process},
-};
+use restamp_test_cluster::{SupervisedCluster, install};
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
-use super::wait::until;
+use super::{replica::Replica, wait::until, webhook::Webhook};
 
 /// The namespace that Restamp is installed in.
 pub const SYSTEM: &str = "restamp-system";
@@ -36,7 +33,8 @@ static SHARED: OnceCell<Shared> = OnceCell::const_new();
 
 struct Shared {
     ground: Ground,
-    watcher: Watcher,
+    watcher: Replica,
+    webhook: Option<Webhook>,
 }
 
 /// A cluster and the way to it.
@@ -54,12 +52,6 @@ struct Own {
     _permit: SemaphorePermit<'static>,
 }
 
-/// A running watcher.
-pub struct Watcher {
-    process: Process,
-    admin: u16,
-}
-
 impl Ground {
     /// The cluster that all tests share, with a watcher that nobody stops.
     pub async fn shared() -> Ground {
@@ -67,17 +59,41 @@ impl Ground {
     }
 
     /// The shared cluster, and its watcher.
-    pub async fn shared_with_watcher() -> (Ground, &'static Watcher) {
-        let shared = SHARED
+    pub async fn shared_with_watcher() -> (Ground, &'static Replica) {
+        let shared = Self::get_shared().await;
+        (shared.ground.clone(), &shared.watcher)
+    }
+
+    /// The shared cluster, and its webhook; nothing where the API server cannot call us.
+    pub async fn shared_with_webhook(test: &str) -> Option<(Ground, &'static Webhook)> {
+        let shared = Self::get_shared().await;
+        let webhook = shared.webhook.as_ref();
+        if webhook.is_none() {
+            eprintln!(
+                "skipped: {test} needs E2E_WEBHOOK_HOST, where the API server can call this machine"
+            );
+        }
+        Some((shared.ground.clone(), webhook?))
+    }
+
+    async fn get_shared() -> &'static Shared {
+        SHARED
             .get_or_init(|| async {
                 let ground = Self::given();
                 ground.install().await;
                 let watcher = ground.watcher("shared").await;
                 watcher.until_ready().await;
-                Shared { ground, watcher }
+                let webhook = match Webhook::host() {
+                    Some(host) => Some(ground.webhook(&host).await),
+                    None => None,
+                };
+                Shared {
+                    ground,
+                    watcher,
+                    webhook,
+                }
             })
-            .await;
-        (shared.ground.clone(), &shared.watcher)
+            .await
     }
 
     fn given() -> Ground {
@@ -92,7 +108,7 @@ impl Ground {
         }
     }
 
-    /// A cluster of one's own, without a watcher; nothing where the tests run on somebody's cluster,
+    /// A cluster of one's own, with neither watcher nor webhook; nothing where the tests run on somebody's cluster,
     /// whose parts they must not break.
     pub async fn own(test: &str) -> Option<Ground> {
         let Some(program) = env::var_os("E2E_CLUSTER_BIN").map(PathBuf::from) else {
@@ -129,10 +145,17 @@ impl Ground {
 
     /// Applies the release manifests.
     async fn install(&self) {
-        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/base");
-        install::apply_manifests(&self.kubectl, &self.kubeconfig, &base)
+        install::apply_manifests(&self.kubectl, &self.kubeconfig, &manifests())
             .await
             .expect("the manifests apply");
+    }
+
+    /// Has the API server call a webhook at `url`, whose CA is `ca_pem`.
+    pub async fn send_reviews_to(&self, url: &str, ca_pem: &str) {
+        let (kubectl, admin) = (&self.kubectl, &self.kubeconfig);
+        install::apply_webhook_configuration(kubectl, admin, &manifests(), url, ca_pem)
+            .await
+            .expect("the webhook configuration applies");
     }
 
     /// A client of one's own: a runtime's connections end with it, and every test has its own.
@@ -199,27 +222,24 @@ impl Ground {
     }
 
     /// Starts a watcher under its own ServiceAccount.
-    pub async fn watcher(&self, name: &str) -> Watcher {
+    pub async fn watcher(&self, name: &str) -> Replica {
         let kubeconfig = self.kubeconfig_of(SYSTEM, "restamp-watcher").await;
         self.watcher_with(name, &kubeconfig)
     }
 
     /// Starts a watcher with somebody's rights.
-    pub fn watcher_with(&self, name: &str, kubeconfig: &Path) -> Watcher {
-        let admin = free_port();
-        let mut command = Command::new(restamp());
-        command
-            .args(["watcher", "--settle", SETTLE, "--identity", name])
-            .args(["--admin-listen", &format!("127.0.0.1:{admin}")])
-            .env("KUBECONFIG", kubeconfig)
-            .env("RESTAMP_LOG_LEVEL", "info,restamp=debug");
-        let log = self.files.path().join(format!("{name}-{}.log", unique()));
-        let process = Process::start(command, &log).expect("the watcher starts");
-        Watcher { process, admin }
+    pub fn watcher_with(&self, name: &str, kubeconfig: &Path) -> Replica {
+        let args = ["watcher", "--settle", SETTLE, "--identity", name];
+        Replica::start(&args, kubeconfig, &self.new_log(name))
+    }
+
+    /// Where the log of a new process goes.
+    pub fn new_log(&self, name: &str) -> PathBuf {
+        self.files.path().join(format!("{name}-{}.log", unique()))
     }
 
     /// A watcher that leads.
-    pub async fn leading_watcher(&self, name: &str) -> Watcher {
+    pub async fn leading_watcher(&self, name: &str) -> Replica {
         let watcher = self.watcher(name).await;
         watcher.until_leading().await;
         watcher
@@ -249,83 +269,13 @@ impl Ground {
     }
 }
 
-impl Watcher {
-    /// Asks one of its HTTP endpoints; gives the status line and the body.
-    pub async fn http(&self, path: &str) -> std::io::Result<(u16, String)> {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", self.admin)).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: restamp\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        let status = answer
-            .split(' ')
-            .nth(1)
-            .and_then(|code| code.parse().ok())
-            .unwrap_or_default();
-        let body = answer
-            .split_once("\r\n\r\n")
-            .map(|(_, body)| body.to_owned())
-            .unwrap_or_default();
-        Ok((status, body))
-    }
-
-    /// Waits until it has listed everything.
-    pub async fn until_ready(&self) {
-        until("the watcher is ready", async || {
-            match self.http("/readyz").await {
-                Ok((200, _)) => Ok(()),
-                other => Err(format!("{other:?}\n{}", self.log())),
-            }
-        })
-        .await;
-    }
-
-    /// Waits until it leads, and has compared everything once.
-    pub async fn until_leading(&self) {
-        self.until_ready().await;
-        until("the watcher leads", async || {
-            match self.metric("restamp_leader").await {
-                leads if leads > 0.0 => Ok(()),
-                _ => Err(self.log()),
-            }
-        })
-        .await;
-    }
-
-    /// The value of a metric, summed over the series that contain `part`; 0 if there is none.
-    pub async fn metric(&self, part: &str) -> f64 {
-        let (_, text) = self.http("/metrics").await.unwrap_or_default();
-        text.lines()
-            .filter(|line| !line.starts_with('#') && line.contains(part))
-            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
-            .sum()
-    }
-
-    /// Everything that it logged.
-    pub fn log(&self) -> String {
-        self.process.log()
-    }
-
-    /// Crashes it.
-    pub fn kill(mut self) {
-        self.process.kill().expect("it can be killed");
-    }
-
-    /// Asks it to stop, and waits until it has.
-    pub async fn stop(mut self) {
-        self.process.terminate().expect("it can be asked");
-        let status = self
-            .process
-            .wait(super::wait::DEADLINE)
-            .await
-            .expect("it stops");
-        assert!(status.success(), "{status}: {}", self.log());
-    }
+/// The program.
+pub fn restamp() -> &'static str {
+    env!("CARGO_BIN_EXE_restamp")
 }
 
-fn restamp() -> &'static str {
-    env!("CARGO_BIN_EXE_restamp")
+fn manifests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/base")
 }
 
 fn files() -> Arc<TempDir> {
@@ -337,7 +287,8 @@ fn files() -> Arc<TempDir> {
     )
 }
 
-fn free_port() -> u16 {
+/// A port of this machine that nobody listens on.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
 }

@@ -1,9 +1,12 @@
 //! What the tests stand on.
 
 pub mod audit;
+pub mod deploys;
 pub mod ground;
+pub mod replica;
 pub mod shop;
 pub mod wait;
+pub mod webhook;
 
 pub use ground::Ground;
 pub use shop::Shop;

@@ -56,34 +56,55 @@ pub const WEB: [Name<'static>; 3] = [
 ];
 
 impl Shop {
-    /// An empty namespace with sentinels in it.
+    /// A namespace with nothing but sentinels in it.
     pub async fn open(ground: &Ground, name: &str) -> Shop {
+        let shop = Self::empty(ground, name, json!({})).await;
+        shop.add_sentinels().await;
+        shop
+    }
+
+    /// A namespace with nothing but sentinels in it, whose workloads go through the webhook; nothing where
+    /// there is none.
+    pub async fn injected(name: &str) -> Option<Shop> {
+        let (ground, _) = Ground::shared_with_webhook(name).await?;
+        Some(Self::injected_on(&ground, name).await)
+    }
+
+    /// As [`Shop::injected`], on a cluster that has a webhook.
+    pub async fn injected_on(ground: &Ground, name: &str) -> Shop {
+        let shop = Self::empty(ground, name, json!({ "restamp.dev/inject": "enabled" })).await;
+        shop.add_sentinels().await;
+        shop
+    }
+
+    /// A namespace with nothing in it.
+    pub async fn empty(ground: &Ground, name: &str, labels: Value) -> Shop {
         let client = ground.client().await;
         let namespace = format!("{name}-{}", unique());
-        let object = Namespace {
-            metadata: kube::api::ObjectMeta {
-                name: Some(namespace.clone()),
-                ..Default::default()
-            },
-            ..Default::default()
-        };
+        let object = json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": { "name": namespace, "labels": labels },
+        });
+        let object: Namespace = serde_json::from_value(object).expect("a namespace");
         let namespaces: Api<Namespace> = Api::all(client.clone());
         namespaces
             .create(&PostParams::default(), &object)
             .await
             .expect("a namespace");
-        let shop = Shop {
+        Shop {
             ground: ground.clone(),
             client,
             namespace,
-        };
-        shop.set_sentinels(unique()).await;
+        }
+    }
+
+    async fn add_sentinels(&self) {
+        self.set_sentinels(unique()).await;
         for (name, reference) in SENTINELS.into_iter().zip(["secretRef", "configMapRef"]) {
             let env = json!({ "envFrom": [{ reference: { "name": name.1 } }] });
-            shop.create_workload(name, json!({ AUTO: "true" }), pod(env))
+            self.create_workload(name, json!({ AUTO: "true" }), pod(env))
                 .await;
         }
-        shop
     }
 
     /// A namespace with one workload of every kind, recorded and at rest.
@@ -176,15 +197,8 @@ impl Shop {
         annotations: Value,
         template: Value,
     ) {
-        let object = json!({
-            "apiVersion": "apps/v1",
-            "kind": kind,
-            "metadata": { "name": name, "annotations": annotations },
-            "spec": { "selector": { "matchLabels": { "app": name, "kind": kind } }, "template": template },
-        });
-        let mut object: DynamicObject = serde_json::from_value(object).expect("an object");
-        object.data["spec"]["template"]["metadata"]["labels"] =
-            json!({ "app": name, "kind": kind });
+        let object = workload((kind, name), &annotations, &template);
+        let object: DynamicObject = serde_json::from_value(object).expect("an object");
         let api = self.workloads(kind);
         let params = PostParams {
             field_manager: Some(DEPLOYER.to_owned()),
@@ -381,6 +395,19 @@ pub fn each(count: u64) -> Rollouts {
     WEB.iter()
         .map(|(kind, name)| (format!("{kind}/{name}"), count))
         .collect()
+}
+
+/// A workload.
+pub fn workload((kind, name): Name<'_>, annotations: &Value, template: &Value) -> Value {
+    let labels = json!({ "app": name, "kind": kind });
+    let mut object = json!({
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": { "name": name, "annotations": annotations },
+        "spec": { "selector": { "matchLabels": labels }, "template": template },
+    });
+    object["spec"]["template"]["metadata"]["labels"] = labels;
+    object
 }
 
 /// A pod template with one container.
