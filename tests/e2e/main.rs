@@ -15,6 +15,7 @@
 mod support;
 
 mod bad_input;
+mod conditions;
 mod cost;
 mod deploys;
 mod explain;

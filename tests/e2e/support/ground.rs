@@ -163,6 +163,12 @@ impl Ground {
         self.client_of(&self.kubeconfig).await
     }
 
+    /// A client with the rights of a ServiceAccount.
+    pub async fn client_as(&self, namespace: &str, account: &str) -> Client {
+        let kubeconfig = self.kubeconfig_of(namespace, account).await;
+        self.client_of(&kubeconfig).await
+    }
+
     async fn client_of(&self, kubeconfig: &Path) -> Client {
         // An error means that another test was first.
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod deploys;
 pub mod ground;
+pub mod recorder;
 pub mod replica;
 pub mod shop;
 pub mod wait;
