@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -10,6 +11,8 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use restamp::webhook::PATH;
+use restamp_dev_certs::{Authority, Validity};
 use restamp_test_cluster::install::{self, Process};
 use tempfile::TempDir;
 
@@ -23,10 +26,10 @@ pub struct Ground {
     files: TempDir,
 }
 
-/// A watcher as a process. It ends with this handle.
-pub struct Watcher(Process);
+/// A process of Restamp. It ends with this handle.
+pub struct Restamp(Process);
 
-impl Watcher {
+impl Restamp {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.0.id()
@@ -67,30 +70,59 @@ impl Ground {
         Ok(Client::try_from(config)?)
     }
 
-    /// Applies the release manifests, and gets a kubeconfig with the watcher's rights.
+    /// Applies the release manifests, and gets kubeconfigs with the rights that they give.
     pub async fn install(&self, client: &Client) -> Result<()> {
-        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/base");
-        install::apply_manifests(&self.kubectl, &self.kubeconfig, &base).await?;
-        let (admin, out) = (&self.kubeconfig, self.file("watcher.json"));
-        let (namespace, account) = ("restamp-system", "restamp-watcher");
-        install::service_account_kubeconfig(client.clone(), admin, namespace, account, &out)
-            .await?;
+        install::apply_manifests(&self.kubectl, &self.kubeconfig, &manifests()).await?;
+        for part in ["watcher", "webhook"] {
+            let (admin, out) = (&self.kubeconfig, self.file(&format!("{part}.json")));
+            let account = format!("restamp-{part}");
+            let client = client.clone();
+            install::service_account_kubeconfig(client, admin, "restamp-system", &account, &out)
+                .await?;
+        }
         Ok(())
     }
 
     /// Starts a watcher with the rights that the manifests give it.
-    pub fn start_watcher(&self) -> Result<Watcher> {
-        let mut command = Command::new(&self.program);
-        command
-            .args(["watcher", "--admin-listen", "127.0.0.1:0"])
-            .env("KUBECONFIG", self.file("watcher.json"));
-        Ok(Watcher(Process::start(command, &self.file("watcher.log"))?))
+    pub fn start_watcher(&self) -> Result<Restamp> {
+        self.start("watcher", &[])
     }
 
-    /// What the watchers logged.
-    pub fn watcher_log(&self) -> String {
+    /// Starts a webhook with the rights that the manifests give it, and tells the API server where it is.
+    pub async fn start_webhook(&self) -> Result<Restamp> {
+        let host = webhook_host()?;
+        let authority = Authority::generate()?;
+        let identity = authority.server(&[&host], Validity::for_days(1))?;
+        identity.write(self.files.path(), "tls")?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let listen = match host.as_str() {
+            "127.0.0.1" => format!("{host}:{port}"),
+            _ => format!("0.0.0.0:{port}"),
+        };
+        let certs = self.files.path().display().to_string();
+        let webhook = self.start("webhook", &["--listen", &listen, "--cert-dir", &certs])?;
+        let url = format!("https://{host}:{port}{PATH}");
+        let (kubectl, admin) = (&self.kubectl, &self.kubeconfig);
+        let ca = authority.certificate();
+        install::apply_webhook_configuration(kubectl, admin, &manifests(), &url, ca).await?;
+        Ok(webhook)
+    }
+
+    fn start(&self, part: &str, args: &[&str]) -> Result<Restamp> {
+        let mut command = Command::new(&self.program);
+        command
+            .arg(part)
+            .args(["--admin-listen", "127.0.0.1:0"])
+            .args(args)
+            .env("KUBECONFIG", self.file(&format!("{part}.json")));
+        let process = Process::start(command, &self.file("restamp.log"))?;
+        Ok(Restamp(process))
+    }
+
+    /// What watchers and webhook logged.
+    pub fn log(&self) -> String {
         // There is no file if the demo broke off before.
-        fs::read_to_string(self.file("watcher.log")).unwrap_or_default()
+        fs::read_to_string(self.file("restamp.log")).unwrap_or_default()
     }
 
     /// Runs kubectl as the administrator, from the top of the project.
@@ -136,4 +168,15 @@ impl Ground {
     fn file(&self, name: &str) -> PathBuf {
         self.files.path().join(name)
     }
+}
+
+fn manifests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/base")
+}
+
+/// Where the API server reaches this machine.
+fn webhook_host() -> Result<String> {
+    let ours = env::var_os("E2E_CLUSTER_BIN").map(|_| "127.0.0.1".to_owned());
+    let host = env::var("E2E_WEBHOOK_HOST").ok().or(ours);
+    Ok(host.ok_or("E2E_WEBHOOK_HOST has to say where the API server can call this machine")?)
 }

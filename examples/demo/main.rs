@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ground::{Ground, Watcher};
+use ground::{Ground, Restamp};
 use shop::{NAMES, NAMESPACE, Revisions, Shop};
 use tell::Teller;
 
@@ -21,7 +21,11 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// The rollouts that are to come, in the order of [`NAMES`].
 const NONE: Revisions = [0, 0, 0];
 const CHECKOUT: Revisions = [1, 0, 0];
+const CHECKOUT_TWICE: Revisions = [2, 0, 0];
 const CATALOG: Revisions = [0, 1, 0];
+
+/// What a namespace has to carry for its workloads to go through the webhook.
+const LABEL: &str = "restamp.dev/inject=enabled";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -47,7 +51,7 @@ async fn demo() -> ExitCode {
     if teller.failed().is_empty() {
         return ExitCode::SUCCESS;
     }
-    teller.log_tail(&ground.watcher_log());
+    teller.log_tail(&ground.log());
     ExitCode::FAILURE
 }
 
@@ -62,11 +66,20 @@ async fn tell(ground: &Ground, teller: &mut Teller) -> Result<()> {
         watcher.id()
     ));
     teller.line("It restarts nothing before 2 s without a further change (--settle).");
+    let webhook = ground.start_webhook().await?;
+    teller.line(&format!(
+        "The webhook is process {}; the API server calls it for namespaces with the label {LABEL}.",
+        webhook.id()
+    ));
     let shop = Shop { client, ground };
-    let open = ["create", "namespace", NAMESPACE];
-    teller.command(&format!("kubectl {}", shown(&open)));
-    ground.kubectl(&open).await?;
-    let told = in_shop(&shop, teller, watcher).await;
+    for command in [
+        ["create", "namespace", NAMESPACE].as_slice(),
+        &["label", "namespace", NAMESPACE, LABEL],
+    ] {
+        teller.command(&format!("kubectl {}", shown(command)));
+        ground.kubectl(command).await?;
+    }
+    let told = in_shop(&shop, teller, watcher, webhook).await;
     // On a cluster that stays, nothing of the demo does.
     let close = ["delete", "namespace", NAMESPACE, "--wait=false"];
     let closed = ground.kubectl(&close).await;
@@ -74,7 +87,13 @@ async fn tell(ground: &Ground, teller: &mut Teller) -> Result<()> {
     closed.map(drop)
 }
 
-async fn in_shop(shop: &Shop<'_>, teller: &mut Teller, watcher: Watcher) -> Result<()> {
+async fn in_shop(
+    shop: &Shop<'_>,
+    teller: &mut Teller,
+    watcher: Restamp,
+    webhook: Restamp,
+) -> Result<()> {
+    shop.until_webhook_is_called().await?;
     let mut story = Story { teller, shop };
     story.run("apply -f examples/demo/shop.yaml").await?;
     for line in shop::DESCRIPTION {
@@ -83,7 +102,9 @@ async fn in_shop(shop: &Shop<'_>, teller: &mut Teller, watcher: Watcher) -> Resu
     shop.until_recorded().await?;
     shop.until_quiet().await?;
     story.changes().await?;
+    story.deploys().await?;
     let _watcher = story.outage(watcher).await?;
+    story.without_webhook(webhook).await?;
     story.explain().await?;
     story.teller.summary();
     story.stay().await
@@ -110,7 +131,29 @@ impl Story<'_> {
             .await
     }
 
-    async fn outage(&mut self, mut watcher: Watcher) -> Result<Watcher> {
+    async fn deploys(&mut self) -> Result<()> {
+        self.teller
+            .step("A deploy: the Secret changes, and checkout gets a new image");
+        self.expect(CHECKOUT, "apply -f examples/demo/release-2.yaml")
+            .await?;
+        self.teller
+            .step("The same manifest is applied again, and then replaces what is there");
+        self.run("apply -f examples/demo/release-2.yaml").await?;
+        self.expect(NONE, "replace -f examples/demo/release-2.yaml")
+            .await
+    }
+
+    async fn without_webhook(&mut self, mut webhook: Restamp) -> Result<()> {
+        self.teller.step(
+            "The webhook is killed. A deploy works without it; the watcher adds the rollout for the Secret",
+        );
+        self.teller.command(&format!("kill -9 {}", webhook.id()));
+        webhook.kill()?;
+        self.expect(CHECKOUT_TWICE, "apply -f examples/demo/release-3.yaml")
+            .await
+    }
+
+    async fn outage(&mut self, mut watcher: Restamp) -> Result<Restamp> {
         self.teller
             .step("The watcher is killed, and a ConfigMap changes while it is down");
         let before = self.shop.revisions().await?;

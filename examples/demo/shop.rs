@@ -11,7 +11,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
     core::NamespaceResourceScope,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -84,6 +84,30 @@ impl Shop<'_> {
         })
         .await?;
         self.until_pods_are_new().await
+    }
+
+    /// Waits until the API server has taken in the configuration of the webhook.
+    pub async fn until_webhook_is_called(&self) -> Result<()> {
+        let container = json!({ "name": "app", "image": "app:1", "envFrom": [{
+            "configMapRef": { "name": "kube-root-ca.crt" },
+        }] });
+        let labels = json!({ "app": "try" });
+        let object = json!({
+            "metadata": { "name": "try", "annotations": { "reloader.stakater.com/auto": "true" } },
+            "spec": {
+                "selector": { "matchLabels": labels },
+                "template": { "metadata": { "labels": labels }, "spec": { "containers": [container] } },
+            },
+        });
+        let object: Deployment = serde_json::from_value(object)?;
+        let params = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        until("the API server to call the webhook", async || {
+            Ok(is_recorded(&self.api().create(&params, &object).await?))
+        })
+        .await
     }
 
     /// Waits until the watcher has recorded what each workload runs on.
