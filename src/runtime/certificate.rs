@@ -170,13 +170,13 @@ impl Certificate {
         };
         let chain = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<Vec<_>, _>>()
-            .and_then(|chain| match chain.is_empty() {
-                true => Err(pem::Error::NoItemsFound),
-                false => Ok(chain),
-            })
+            .map_err(not_pem(CERTIFICATE_FILE))?;
+        let leaf = chain
+            .first()
+            .ok_or(pem::Error::NoItemsFound)
             .map_err(not_pem(CERTIFICATE_FILE))?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(not_pem(KEY_FILE))?;
-        let until = self.valid_until(chain.first().map(AsRef::as_ref).unwrap_or_default())?;
+        let until = self.valid_until(leaf)?;
         let key = CertifiedKey::from_der(chain, key, &default_provider()).map_err(|source| {
             CertificateError::Pair {
                 dir: self.dir.clone(),
@@ -197,9 +197,10 @@ impl Certificate {
             return Err(malformed());
         };
         let now = (self.now)();
-        match from <= now && now <= until {
-            true => Ok(until),
-            false => Err(CertificateError::NotValidNow { path, from, until }),
+        if from <= now && now <= until {
+            Ok(until)
+        } else {
+            Err(CertificateError::NotValidNow { path, from, until })
         }
     }
 

@@ -160,9 +160,10 @@ async fn unless_silent(
         ended = &mut connection => return ended,
         () = sleep(FIRST_REQUEST) => {}
     }
-    match started.load(Ordering::Relaxed) {
-        true => connection.await,
-        false => Err(io::ErrorKind::TimedOut.into()),
+    if started.load(Ordering::Relaxed) {
+        connection.await
+    } else {
+        Err(io::ErrorKind::TimedOut.into())
     }
 }
 

@@ -93,9 +93,10 @@ impl Admission<'_> {
             Some(stored) => self.object.rolls_out(stored),
         };
         if !rolls_out || !facts.policy.opted_in() {
-            let reason = match facts.policy.opted_in() {
-                true => Reason::Untouched,
-                false => Reason::NotOptedIn,
+            let reason = if facts.policy.opted_in() {
+                Reason::Untouched
+            } else {
+                Reason::NotOptedIn
             };
             return Plan::Answer(self.keep(&facts, &own, reason));
         }
@@ -174,10 +175,12 @@ impl Admission<'_> {
             let limit = MAX_ANNOTATION_BYTES;
             warnings.push(Warning::NoRoom { limit });
         }
-        let reason = match no_room {
-            true => Reason::NoRoom,
-            false if sent != *own => Reason::CarriedOver,
-            false => reason,
+        let reason = if no_room {
+            Reason::NoRoom
+        } else if sent != *own {
+            Reason::CarriedOver
+        } else {
+            reason
         };
         Verdict {
             reason,

@@ -85,7 +85,7 @@ impl CurrentKeyring {
         let (keyring, held) = found.map_err(|error| chain(&error))?;
         let before = self.get();
         if before.is_none_or(|before| *before != keyring) {
-            info!(key = %keyring.current.id(), "using an installation key");
+            info!(key = %keyring.current.id(), "using installation key");
             self.0.store(Some(Arc::new(keyring)));
         }
         Ok(held)
