@@ -13,8 +13,10 @@
 mod admin;
 mod docs;
 mod fake_api;
+mod logs;
 mod manifests;
 mod purity;
 mod repository;
 mod source_reading;
 mod watcher;
+mod webhook;

@@ -11,4 +11,6 @@ mod webhook;
 mod world;
 
 pub use webhook::stamp_as_webhook;
-pub use world::{World, config_map, deployment, name, secret, until};
+pub use world::{
+    HOME, World, ambient, config_map, deployment, installation_key, name, secret, until,
+};

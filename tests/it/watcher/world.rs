@@ -33,6 +33,14 @@ thread_local! {
     static KEYS: Cell<u64> = const { Cell::new(1) };
 }
 
+/// A wall clock that stands still, and chance that does not repeat itself.
+pub fn ambient() -> Ambient {
+    Ambient {
+        now: || Timestamp::UNIX_EPOCH,
+        random: next_key,
+    }
+}
+
 fn next_key(bytes: &mut [u8]) -> Result<(), NoRandomness> {
     let number = KEYS.replace(KEYS.get() + 1).to_le_bytes();
     for (byte, digit) in bytes.iter_mut().zip(number.into_iter().cycle()) {
@@ -63,10 +71,7 @@ impl World {
             namespace: HOME.to_owned(),
             identity: "us".to_owned(),
             settle: Duration::from_secs(2),
-            ambient: Ambient {
-                now: || Timestamp::UNIX_EPOCH,
-                random: next_key,
-            },
+            ambient: ambient(),
         };
         let admin = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = admin.local_addr().unwrap();

@@ -1,0 +1,11 @@
+//! The webhook, in conversation with an API server in memory: what is asked of it, and what it asks.
+
+mod admission;
+mod api_server;
+mod hostile;
+mod keyring;
+mod noise;
+mod reads;
+mod reviews;
+
+pub use api_server::Webhook;
