@@ -189,11 +189,16 @@ impl Admission<'_> {
         }
     }
 
-    /// Whether the stamp is somebody else's than the stored one. One that Restamp can never have written
-    /// is told by the facts already.
+    /// Whether the stamp is somebody else's than the stored one. The facts are those of the stored one, or
+    /// of the only one there is, and tell if that cannot be read.
     fn is_foreign(&self, sent: Option<&str>) -> bool {
-        let stored = self.stored.and_then(|stored| stored.own().stamp);
-        sent.is_some_and(|text| stored.as_deref() != Some(text) && text.parse::<Stamp>().is_ok())
+        let Some(sent) = sent else {
+            return false;
+        };
+        match self.stored {
+            Some(stored) => stored.own().stamp.as_deref() != Some(sent),
+            None => sent.parse::<Stamp>().is_ok(),
+        }
     }
 }
 

@@ -236,6 +236,14 @@ fn a_manifest_that_brings_a_stamp_gets_its_own() {
             stamp(&current).unwrap().digest
         );
         assert_eq!(verdict.warnings.len(), 1, "{:?}", verdict.warnings);
+        let stored = created(TWO);
+        let (object, verdict) = admit(&sent, Some(&auto("app:0")), Some(ONE));
+        assert_eq!(stamp(&object).unwrap().n, 1, "nothing was stored");
+        assert_eq!(verdict.warnings, [Warning::StampSent]);
+        sent["spec"]["template"]["spec"]["containers"][0]["image"] = json!("app:2");
+        let (object, verdict) = admit(&sent, Some(&stored), Some(ONE));
+        assert_eq!(stamp(&object).unwrap().n, 2);
+        assert_eq!(verdict.warnings, [Warning::StampSent]);
     }
 }
 
