@@ -2,6 +2,7 @@
 //!
 //! Elsewhere: two watchers and a Lease held by a dead one (outages), a missing right (rights).
 
+mod admission;
 mod annotations;
 mod memory;
 mod processes;
