@@ -24,3 +24,4 @@ mod keys;
 mod outages;
 mod promises;
 mod rights;
+mod webhook_outages;

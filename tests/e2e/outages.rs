@@ -63,7 +63,7 @@ async fn the_leader_dies_and_the_standby_takes_over() {
     let Some(ground) = Ground::own("killing the leader").await else {
         return;
     };
-    let leader = ground.leading_watcher("leader").await;
+    let mut leader = ground.leading_watcher("leader").await;
     let standby = ground.watcher("standby").await;
     standby.until_ready().await;
     let shop = Shop::stocked(&ground, "leader").await;

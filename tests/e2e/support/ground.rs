@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -180,6 +180,25 @@ impl Ground {
         Client::try_from(config).expect("a client")
     }
 
+    /// A counter of the API server's own, summed over its series; 0 if there is none.
+    pub async fn api_server_metric(&self, name: &str) -> f64 {
+        let request = http::Request::get("/metrics").body(Vec::new());
+        let request = request.expect("a request");
+        let text = self.client().await.request_text(request).await;
+        let series = format!("{name}{{");
+        text.expect("metrics")
+            .lines()
+            .filter(|line| line.starts_with(&series))
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// How many requests went on without the webhook, since it gave no answer.
+    pub async fn failed_open(&self) -> f64 {
+        self.api_server_metric("apiserver_admission_webhook_fail_open_count")
+            .await
+    }
+
     /// The audit log, where there is one.
     pub fn audit_log(&self) -> Option<&Path> {
         self.audit_log.as_deref()
@@ -225,6 +244,24 @@ impl Ground {
         })
         .await;
         out
+    }
+
+    /// Where the API server of this machine listens.
+    pub fn api_server(&self) -> SocketAddr {
+        let config = Kubeconfig::read_from(&self.kubeconfig).expect("a kubeconfig");
+        let cluster = config.clusters[0].cluster.as_ref();
+        let server = cluster.and_then(|cluster| cluster.server.as_deref());
+        let address = server.and_then(|server| server.strip_prefix("https://"));
+        address.expect("a URL").parse().expect("an address")
+    }
+
+    /// As [`Ground::kubeconfig_of`], with the API server at another address.
+    pub async fn kubeconfig_via(&self, address: &str, namespace: &str, account: &str) -> PathBuf {
+        let path = self.kubeconfig_of(namespace, account).await;
+        let config = fs::read_to_string(&path).expect("a kubeconfig");
+        let config = config.replace(&self.api_server().to_string(), address);
+        fs::write(&path, config).expect("a kubeconfig");
+        path
     }
 
     /// Starts a watcher under its own ServiceAccount.

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod deploys;
+pub mod detour;
 pub mod ground;
 pub mod recorder;
 pub mod replica;

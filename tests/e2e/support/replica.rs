@@ -87,13 +87,23 @@ impl Replica {
     }
 
     /// Crashes it.
-    pub fn kill(mut self) {
+    pub fn kill(&mut self) {
         self.process.kill().expect("it can be killed");
+    }
+
+    /// Asks it to stop.
+    pub fn terminate(&mut self) {
+        self.process.terminate().expect("it can be asked");
     }
 
     /// Asks it to stop, and waits until it has.
     pub async fn stop(mut self) {
-        self.process.terminate().expect("it can be asked");
+        self.terminate();
+        self.until_stopped().await;
+    }
+
+    /// Waits until it has stopped, in good order.
+    pub async fn until_stopped(mut self) {
         let status = self
             .process
             .wait(super::wait::DEADLINE)

@@ -1,6 +1,10 @@
 //! A webhook as a process, and the API server told to call it.
 
-use std::{env, path::Path};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use restamp_dev_certs::{Authority, Validity};
 use serde_json::{Value, json};
@@ -13,14 +17,18 @@ use super::{
     wait::until,
 };
 
-/// A running webhook that the API server calls.
+/// A running webhook.
 pub struct Webhook {
     /// Its process.
     pub replica: Replica,
     /// Who issues its certificates.
-    pub authority: Authority,
+    pub authority: Arc<Authority>,
+    /// Where the API server reaches it: host and port.
+    pub address: String,
+    ground: Ground,
     host: String,
-    certs: TempDir,
+    kubeconfig: PathBuf,
+    certs: Arc<TempDir>,
 }
 
 impl Webhook {
@@ -31,59 +39,106 @@ impl Webhook {
         given.or(ours)
     }
 
-    /// Gives it another certificate, as a renewal does.
-    pub fn renew_certificate(&self) {
-        let host = std::slice::from_ref(&self.host);
-        let identity = self.authority.server(host, Validity::for_days(1));
-        let identity = identity.expect("a certificate");
-        identity.write(self.certs.path(), "tls").expect("its files");
-    }
-}
-
-fn start(ground: &Ground, listen: &str, certs: &TempDir, kubeconfig: &Path) -> Replica {
-    let dir = certs.path().to_str().expect("a path in UTF-8");
-    let args = ["webhook", "--listen", listen, "--cert-dir", dir];
-    Replica::start(&args, kubeconfig, &ground.new_log("webhook"))
-}
-
-impl Ground {
-    /// Starts a webhook under its own ServiceAccount, and waits until the API server calls it.
-    pub async fn webhook(&self, host: &str) -> Webhook {
-        let port = free_port();
-        let address = match host {
-            "127.0.0.1" => host,
-            _ => "0.0.0.0",
-        };
+    /// Starts one with somebody's rights. Nobody calls it yet.
+    pub async fn start(ground: &Ground, host: &str, kubeconfig: PathBuf) -> Webhook {
         let authority = Authority::generate().expect("a CA");
         let certs = tempfile::Builder::new()
             .prefix("restamp-e2e-certs-")
             .tempdir()
             .expect("a temporary folder");
-        let kubeconfig = self.kubeconfig_of(SYSTEM, "restamp-webhook").await;
-        let listen = format!("{address}:{port}");
-        let webhook = Webhook {
-            replica: start(self, &listen, &certs, &kubeconfig),
-            authority,
-            host: host.to_owned(),
-            certs,
-        };
-        webhook.renew_certificate();
+        write_certificate(&authority, host, &certs);
+        let webhook = Self::at_free_port(ground, host, kubeconfig, authority.into(), certs.into());
         webhook.replica.until_ready().await;
-        let url = format!("https://{host}:{port}{}", restamp::webhook::PATH);
-        self.send_reviews_to(&url, webhook.authority.certificate())
-            .await;
-        self.until_called().await;
         webhook
+    }
+
+    /// Starts another one with the same rights and certificate.
+    pub async fn another(&self) -> Webhook {
+        let (authority, certs) = (self.authority.clone(), self.certs.clone());
+        let kubeconfig = self.kubeconfig.clone();
+        let webhook = Self::at_free_port(&self.ground, &self.host, kubeconfig, authority, certs);
+        webhook.replica.until_ready().await;
+        webhook
+    }
+
+    fn at_free_port(
+        ground: &Ground,
+        host: &str,
+        kubeconfig: PathBuf,
+        authority: Arc<Authority>,
+        certs: Arc<TempDir>,
+    ) -> Webhook {
+        let address = format!("{host}:{}", free_port());
+        Webhook {
+            replica: process(ground, &address, &kubeconfig, &certs),
+            authority,
+            address,
+            ground: ground.clone(),
+            host: host.to_owned(),
+            kubeconfig,
+            certs,
+        }
+    }
+
+    /// Starts it again, at the same place.
+    pub async fn restart(&mut self) {
+        self.replica.kill();
+        self.replica = process(&self.ground, &self.address, &self.kubeconfig, &self.certs);
+        self.replica.until_ready().await;
+    }
+
+    /// Gives it another certificate, as a renewal does.
+    pub fn renew_certificate(&self) {
+        write_certificate(&self.authority, &self.host, &self.certs);
+    }
+
+    /// Has the API server call it at an address that leads to it, and waits until it does.
+    pub async fn be_called_at(&self, address: &str) {
+        let url = format!("https://{address}{}", restamp::webhook::PATH);
+        let ca = self.authority.certificate();
+        self.ground.send_reviews_to(&url, ca).await;
+        self.ground.until_called().await;
+    }
+}
+
+fn process(ground: &Ground, address: &str, kubeconfig: &Path, certs: &TempDir) -> Replica {
+    let dir = certs.path().to_str().expect("a path in UTF-8");
+    let (host, port) = address.rsplit_once(':').expect("a port");
+    let listen = match host {
+        "127.0.0.1" => address.to_owned(),
+        _ => format!("0.0.0.0:{port}"),
+    };
+    let args = ["webhook", "--listen", &listen, "--cert-dir", dir];
+    Replica::start(&args, kubeconfig, &ground.new_log("webhook"))
+}
+
+fn write_certificate(authority: &Authority, host: &str, certs: &TempDir) {
+    let identity = authority.server(&[host], Validity::for_days(1));
+    let identity = identity.expect("a certificate");
+    identity.write(certs.path(), "tls").expect("its files");
+}
+
+impl Ground {
+    /// Starts a webhook under its own ServiceAccount, and waits until the API server calls it.
+    pub async fn webhook(&self, host: &str) -> Webhook {
+        let kubeconfig = self.kubeconfig_of(SYSTEM, "restamp-webhook").await;
+        let webhook = Webhook::start(self, host, kubeconfig).await;
+        webhook.be_called_at(&webhook.address).await;
+        webhook
+    }
+
+    /// A cluster of one's own with a watcher that leads, and a webhook; nothing where there is none.
+    pub async fn own_with_both(test: &str) -> Option<(Ground, Replica, Webhook)> {
+        let ground = Ground::own(test).await?;
+        let webhook = ground.webhook("127.0.0.1").await;
+        let watcher = ground.leading_watcher("only").await;
+        Some((ground, watcher, webhook))
     }
 
     /// Waits until the API server has taken in the webhook's configuration.
     async fn until_called(&self) {
-        let shop = Shop::empty(
-            self,
-            "webhook-probe",
-            json!({ "restamp.dev/inject": "enabled" }),
-        )
-        .await;
+        let inject = json!({ "restamp.dev/inject": "enabled" });
+        let shop = Shop::empty(self, "webhook-probe", inject).await;
         let env = json!({ "envFrom": [{ "configMapRef": { "name": "kube-root-ca.crt" } }] });
         let auto = json!({ "reloader.stakater.com/auto": "true" });
         let object: Value = workload(("Deployment", "probe"), &auto, &pod(env));
