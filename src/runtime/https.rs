@@ -25,7 +25,8 @@ use hyper_util::{
 };
 use rustls::{ServerConfig, server::ResolvesServerCert};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
@@ -121,7 +122,11 @@ impl Server {
         }
     }
 
-    fn connect(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    fn connect(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        permit: OwnedSemaphorePermit,
+    ) {
         let (acceptor, router) = (self.acceptor.clone(), self.router.clone());
         let watcher = self.graceful.watcher();
         tokio::spawn(async move {
@@ -195,3 +200,6 @@ async fn say_goodbye(
     }
     response
 }
+
+#[cfg(test)]
+mod tests;

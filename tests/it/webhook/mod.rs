@@ -7,5 +7,6 @@ mod keyring;
 mod noise;
 mod reads;
 mod reviews;
+mod tls;
 
 pub use api_server::Webhook;
