@@ -230,7 +230,7 @@ async fn run_webhook(args: WebhookArgs, namespace: String) -> Result<(), Failure
     let settings = webhook::Settings {
         namespace,
         cert_dir: args.cert_dir,
-        ambient: Ambient::default(),
+        now: Ambient::default().now,
     };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -90,6 +90,7 @@ struct Serving {
 pub struct Certificate {
     dir: PathBuf,
     now: fn() -> Timestamp,
+    readiness: Readiness,
     serving: ArcSwapOption<Serving>,
 }
 
@@ -106,17 +107,20 @@ impl ResolvesServerCert for Certificate {
 }
 
 impl Certificate {
-    /// Serves nothing before the first [`Certificate::check`].
-    pub fn new(dir: PathBuf, now: fn() -> Timestamp) -> Self {
+    /// Serves nothing before the first [`Certificate::check`]. The process is ready while a valid
+    /// certificate is served.
+    pub fn new(dir: PathBuf, now: fn() -> Timestamp, readiness: Readiness) -> Self {
+        readiness.waits_for(WAITS_FOR, "not read yet");
         Self {
             dir,
             now,
+            readiness,
             serving: ArcSwapOption::empty(),
         }
     }
 
-    /// Follows the files for ever. The process is ready while a valid certificate is served.
-    pub async fn follow(&self, readiness: &Readiness, expiry: &IntGauge) {
+    /// Follows the files for ever.
+    pub async fn follow(&self, expiry: &IntGauge) {
         let mut said = None;
         loop {
             let problem = self.check().err().map(|error| describe(&error));
@@ -124,7 +128,7 @@ impl Certificate {
                 warn!(error = problem, "the serving certificate cannot be used");
             }
             said = problem;
-            self.report(readiness, expiry, said.as_deref());
+            self.report(expiry, said.as_deref());
             tokio::time::sleep(POLL).await;
         }
     }
@@ -204,7 +208,7 @@ impl Certificate {
         }
     }
 
-    fn report(&self, readiness: &Readiness, expiry: &IntGauge, problem: Option<&str>) {
+    fn report(&self, expiry: &IntGauge, problem: Option<&str>) {
         let serving = self.serving.load();
         expiry.set(
             serving
@@ -214,9 +218,9 @@ impl Certificate {
         let is_valid = |serving: &Arc<Serving>| (self.now)() <= serving.until;
         match problem {
             Some(problem) if !serving.as_ref().is_some_and(is_valid) => {
-                readiness.waits_for(WAITS_FOR, problem);
+                self.readiness.waits_for(WAITS_FOR, problem);
             }
-            _ => readiness.has(WAITS_FOR),
+            _ => self.readiness.has(WAITS_FOR),
         }
     }
 }

@@ -109,11 +109,12 @@ struct Server {
 impl Server {
     async fn accept(&self, listener: &TcpListener) {
         loop {
-            let Ok(permit) = self.permits.clone().acquire_owned().await else {
-                return;
-            };
             match listener.accept().await {
-                Ok((stream, _)) => self.connect(stream, permit),
+                // Closed at once, rather than left to wait: whoever calls can go on without us.
+                Ok((stream, _)) => match self.permits.clone().try_acquire_owned() {
+                    Ok(permit) => self.connect(stream, permit),
+                    Err(_) => debug!("refused a connection: there are too many"),
+                },
                 Err(error) => {
                     warn!(error = %error, "cannot accept a connection");
                     sleep(ACCEPT_PAUSE).await;

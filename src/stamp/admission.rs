@@ -11,7 +11,7 @@ use super::{
     facts::Facts,
     manifest::Manifest,
     observed::Observed,
-    patch::{MAX_ANNOTATION_BYTES, Operation, Own, json_patch},
+    patch::{ANNOTATION_RESERVE_BYTES, MAX_ANNOTATION_BYTES, Operation, Own, json_patch},
     policy::Marks,
     reason::Reason,
     references::{Catalog, resolve},
@@ -88,23 +88,17 @@ impl Admission<'_> {
     pub fn plan(&self) -> Plan {
         let own = self.stored.unwrap_or(self.object).own();
         let facts = self.object.facts(&own);
-        let rolls_out = match self.stored {
-            None => true,
-            Some(stored) => self.object.rolls_out(stored),
-        };
-        if !rolls_out || !facts.policy.opted_in() {
-            let reason = if facts.policy.opted_in() {
-                Reason::Untouched
-            } else {
-                Reason::NotOptedIn
-            };
-            return Plan::Answer(self.keep(&facts, &own, reason));
+        if !facts.policy.opted_in() {
+            return Plan::Answer(self.keep(&facts, Reason::NotOptedIn));
+        }
+        if !self.rolls_out() {
+            return Plan::Answer(self.keep(&facts, Reason::Untouched));
         }
         // Which sources a regex or a mark selects is for the watcher to find; those that it found are
         // recorded.
         let sources = resolve(&facts.policy, &facts.usages, &Unseen, recorded(&facts));
         if sources.is_empty() {
-            return Plan::Answer(self.keep(&facts, &own, Reason::NoSources));
+            return Plan::Answer(self.keep(&facts, Reason::NoSources));
         }
         Plan::Read(Box::new(Fresh {
             sources: sources.into_keys().collect(),
@@ -115,7 +109,7 @@ impl Admission<'_> {
 
     /// The answer when the sources could not be read: the watcher will see to the workload.
     pub fn unread(&self, fresh: &Fresh) -> Verdict {
-        self.keep(&fresh.facts, &fresh.own, Reason::Unreadable)
+        self.keep(&fresh.facts, Reason::Unreadable)
     }
 
     /// The answer once the sources have been read.
@@ -124,7 +118,7 @@ impl Admission<'_> {
         let catalog = Seen(reads);
         let references = resolve(&facts.policy, &facts.usages, &catalog, recorded(facts));
         if references.is_empty() {
-            return self.keep(facts, own, Reason::NoSources);
+            return self.keep(facts, Reason::NoSources);
         }
         let live = |source: &SourceName| match reads.get(source) {
             Some(Some(found)) => Live::Present(&found.digests),
@@ -145,9 +139,10 @@ impl Admission<'_> {
             stamp: Some(stamp.to_string()),
             observed: Some(observed.to_annotation(&keyring.current).text),
         };
-        let patch = json_patch(self.template_path, self.object, &stamped);
+        let limit = MAX_ANNOTATION_BYTES - ANNOTATION_RESERVE_BYTES;
+        let patch = json_patch(self.template_path, self.object, &stamped, limit);
         if patch.incomplete {
-            return self.keep(facts, own, Reason::NoRoom);
+            return self.keep(facts, Reason::NoRoom);
         }
         let mut warnings = facts.warnings.clone();
         let sent = self.object.own().stamp;
@@ -162,22 +157,33 @@ impl Admission<'_> {
         }
     }
 
-    /// Has what Restamp had written stay as it was; `reason` holds if nobody touched it.
-    fn keep(&self, facts: &Facts, own: &Own, reason: Reason) -> Verdict {
+    /// Has what is stored stay as it was. On an object that is only being made nothing of ours says anything
+    /// about its pods.
+    fn keep(&self, facts: &Facts, reason: Reason) -> Verdict {
+        let stored = self.stored.map(Manifest::own).unwrap_or_default();
         let sent = self.object.own();
-        let patch = json_patch(self.template_path, self.object, own);
+        let patch = json_patch(
+            self.template_path,
+            self.object,
+            &stored,
+            MAX_ANNOTATION_BYTES,
+        );
         let mut warnings = facts.warnings.clone();
-        if sent.stamp.is_some() && sent.stamp != own.stamp {
-            warnings.push(Warning::StampPutBack);
+        if sent.stamp.is_some() && sent.stamp != stored.stamp {
+            warnings.push(if self.rolls_out() {
+                Warning::StampSent
+            } else {
+                Warning::StampPutBack
+            });
         }
         let no_room = patch.incomplete || reason == Reason::NoRoom;
         if no_room {
-            let limit = MAX_ANNOTATION_BYTES;
+            let limit = MAX_ANNOTATION_BYTES - ANNOTATION_RESERVE_BYTES;
             warnings.push(Warning::NoRoom { limit });
         }
         let reason = if no_room {
             Reason::NoRoom
-        } else if sent != *own {
+        } else if sent != stored && reason != Reason::Unreadable {
             Reason::CarriedOver
         } else {
             reason
@@ -187,6 +193,12 @@ impl Admission<'_> {
             patch: patch.operations,
             warnings,
         }
+    }
+
+    /// Whether pods start anew with this write.
+    fn rolls_out(&self) -> bool {
+        self.stored
+            .is_none_or(|stored| self.object.rolls_out(stored))
     }
 
     /// Whether the stamp is somebody else's than the stored one. The facts are those of the stored one, or

@@ -14,6 +14,9 @@ use super::{
 /// The most bytes that the keys and values of an object's annotations may take together
 /// (`TotalAnnotationSizeLimitB` of apimachinery). A patch that goes beyond fails the user's request.
 pub const MAX_ANNOTATION_BYTES: usize = 256 * 1024;
+/// What we leave free of that when we add something new: controllers copy annotations to the objects that
+/// they make, such as ReplicaSets, and add their own.
+pub const ANNOTATION_RESERVE_BYTES: usize = 8 * 1024;
 
 /// What to write to a workload: `observed`, and a stamp when the template is to roll.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,26 +83,39 @@ pub enum Operation {
 pub struct JsonPatch {
     /// What to change; nothing else is touched.
     pub operations: Vec<Operation>,
-    /// Whether something had to be left out, since the annotations would take more than
-    /// [`MAX_ANNOTATION_BYTES`].
+    /// Whether something had to be left out, since the annotations would take too much.
     pub incomplete: bool,
 }
 
-/// Makes our annotations on the object `own`, as far as the object stays valid.
-pub fn json_patch(template_path: &[&str], object: &Manifest<'_>, own: &Own) -> JsonPatch {
+/// Makes our annotations on the object `own`, as far as all of its annotations, and all of its
+/// template's, then take `limit` bytes at most.
+pub fn json_patch(
+    template_path: &[&str],
+    object: &Manifest<'_>,
+    own: &Own,
+    limit: usize,
+) -> JsonPatch {
     let mut patch = JsonPatch::default();
-    patch.set("", object.metadata(), OBSERVED, own.observed.as_deref());
+    let observed = own.observed.as_deref();
+    patch.set("", object.metadata(), OBSERVED, observed, limit);
     if let Some(metadata) = object.template_metadata() {
         let template = template_path
             .iter()
             .fold(String::new(), |path, field| path + "/" + field);
-        patch.set(&template, metadata, STAMP, own.stamp.as_deref());
+        patch.set(&template, metadata, STAMP, own.stamp.as_deref(), limit);
     }
     patch
 }
 
 impl JsonPatch {
-    fn set(&mut self, parent: &str, metadata: Option<&ObjectMeta>, key: &str, value: Option<&str>) {
+    fn set(
+        &mut self,
+        parent: &str,
+        metadata: Option<&ObjectMeta>,
+        key: &str,
+        value: Option<&str>,
+        limit: usize,
+    ) {
         let annotations = metadata.and_then(|metadata| metadata.annotations.as_ref());
         let current = annotations.and_then(|annotations| annotations.get(key));
         if current.map(String::as_str) == value {
@@ -111,7 +127,7 @@ impl JsonPatch {
             self.operations.push(Operation::Remove { path });
             return;
         };
-        if annotations.is_some_and(|all| size_with(all, key, value) > MAX_ANNOTATION_BYTES) {
+        if annotations.is_some_and(|all| size_with(all, key, value) > limit) {
             self.incomplete = true;
             return;
         }

@@ -81,13 +81,19 @@ impl fmt::Display for SourceName {
 
 /// Whether a ConfigMap or a Secret can have the name (a DNS subdomain, RFC 1123).
 pub fn is_source_name(name: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let is_label = |label: &str| {
-        label.bytes().all(|byte| inner(byte) || byte == b'-')
-            && label.bytes().next().is_some_and(inner)
-            && label.bytes().next_back().is_some_and(inner)
-    };
     name.len() <= 253 && name.split('.').all(is_label)
+}
+
+/// Whether a namespace can have the name (a DNS label, RFC 1123).
+pub fn is_namespace(name: &str) -> bool {
+    name.len() <= 63 && is_label(name)
+}
+
+fn is_label(label: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    label.bytes().all(|byte| inner(byte) || byte == b'-')
+        && label.bytes().next().is_some_and(inner)
+        && label.bytes().next_back().is_some_and(inner)
 }
 
 /// A text that is not `ConfigMap/NAME` or `Secret/NAME`.

@@ -22,7 +22,7 @@ use crate::{
         json,
         manifest::Manifest,
         reason::Reason,
-        source::SourceId,
+        source::{SourceId, is_namespace},
     },
 };
 
@@ -30,12 +30,15 @@ use crate::{
 const BUDGET: Duration = Duration::from_secs(1);
 /// Reads of one write at once.
 const MAX_READS: usize = 16;
+const KUBE_SYSTEM: &str = "kube-system";
 
 /// Decides about reviews.
 #[derive(Clone)]
 pub struct Admitter {
     /// The way to the API server.
     pub client: Client,
+    /// Our own namespace, in which nothing is stamped.
+    pub namespace: String,
     /// The installation key.
     pub keyring: CurrentKeyring,
     /// What is counted.
@@ -63,6 +66,9 @@ impl Admitter {
         let (Some(kind), Some(object)) = (review.workload_kind(), review.object()) else {
             return Verdict::leave(Reason::NotAWorkload);
         };
+        if !self.may_look_into(&review.namespace) {
+            return Verdict::leave(Reason::NotAWorkload);
+        }
         let stored = match (&*review.operation, review.old_object()) {
             ("CREATE", _) => None,
             ("UPDATE", Some(stored)) => Some(stored),
@@ -94,6 +100,12 @@ impl Admitter {
         }
     }
 
+    /// Whoever reaches our port can send a review. The API server sends none about these namespaces, and
+    /// only what is the name of a namespace belongs in the path of a request.
+    fn may_look_into(&self, namespace: &str) -> bool {
+        is_namespace(namespace) && namespace != self.namespace && namespace != KUBE_SYSTEM
+    }
+
     async fn stamp(&self, admission: &Admission<'_>, fresh: &Fresh, subject: &str) -> Verdict {
         let Some(keyring) = self.keyring.get() else {
             warn!(
@@ -106,7 +118,10 @@ impl Admitter {
         let problem = match timeout(BUDGET, reads).await {
             Ok(Ok(reads)) => return admission.stamp(fresh, &reads, &keyring),
             Ok(Err(error)) => chain(&error),
-            Err(_) => format!("its sources were not read within {BUDGET:?}"),
+            Err(_) => {
+                self.metrics.reads.with_label_values(&["no_answer"]).inc();
+                format!("its sources were not read within {BUDGET:?}")
+            }
         };
         warn!(
             workload = subject,

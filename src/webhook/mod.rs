@@ -5,8 +5,8 @@
 //!           (HTTP)    (JSON)             (pure)          (I/O)           (pure)
 //! ```
 //!
-//! It keeps no state but the installation key, denies nothing, and writes nothing: what it cannot do in time,
-//! the watcher does later.
+//! It keeps no state but the installation key, denies nothing, and writes nothing: what it cannot do in
+//! time, the watcher does later.
 
 mod admit;
 mod keyring;
@@ -15,6 +15,7 @@ mod routes;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +26,6 @@ pub use routes::{PATH, router};
 
 use crate::runtime::{
     admin::{self, Readiness},
-    ambient::Ambient,
     certificate::Certificate,
     https,
     metrics::WebhookMetrics,
@@ -42,8 +42,8 @@ pub struct Settings {
     pub namespace: String,
     /// Where the serving certificate is.
     pub cert_dir: PathBuf,
-    /// Wall clock and randomness.
-    pub ambient: Ambient,
+    /// The wall clock, to tell whether a certificate is valid.
+    pub now: fn() -> Timestamp,
 }
 
 /// Where the webhook listens.
@@ -77,27 +77,27 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), WebhookError> {
     let readiness = Readiness::default();
-    let certificate = Arc::new(Certificate::new(settings.cert_dir, settings.ambient.now));
+    let certificate = Arc::new(Certificate::new(
+        settings.cert_dir,
+        settings.now,
+        readiness.clone(),
+    ));
     let tls = https::tls(certificate.clone())?;
     let keyring = CurrentKeyring::default();
     let admitter = Admitter {
         client: client.clone(),
+        namespace: settings.namespace.clone(),
         keyring: keyring.clone(),
         metrics: metrics.clone(),
     };
     let mut tasks = Tasks::new(shutdown.clone());
-    let (ready, expiry) = (readiness.clone(), metrics.certificate_expiry.clone());
+    let expiry = metrics.certificate_expiry.clone();
     tasks.spawn("certificate", async move {
-        certificate.follow(&ready, &expiry).await;
+        certificate.follow(&expiry).await;
     });
     tasks.spawn(
         "installation key",
-        keyring.follow(
-            client,
-            settings.namespace,
-            settings.ambient,
-            readiness.clone(),
-        ),
+        keyring.follow(client, settings.namespace),
     );
     let served = CancellationToken::new();
     let (done, leaving) = (served.clone(), readiness.clone());

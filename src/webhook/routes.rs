@@ -1,17 +1,23 @@
 //! HTTP around the decision: what a request has to look like, and what is answered if it does not.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::Body,
     extract::{Request, State},
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::post,
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::time::timeout;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 use tracing::warn;
 
 use super::{
@@ -24,6 +30,8 @@ pub const PATH: &str = "/mutate";
 
 /// The largest request. A review holds an object twice, and the API server takes objects up to 3 MiB.
 const MAX_BODY: usize = 8 * 1024 * 1024;
+/// What all requests that are being received may take together.
+const MAX_BODIES: usize = 48 * 1024 * 1024;
 /// How long a body may take to arrive. The API server waits 3 seconds for the answer.
 const BODY: Duration = Duration::from_secs(5);
 const JSON: &str = "application/json";
@@ -39,6 +47,8 @@ enum Refusal {
     Slow,
     #[error("the body broke off")]
     BrokenOff,
+    #[error("too many requests are being received; the watcher will see to this one")]
+    Busy,
     #[error(transparent)]
     Review(#[from] ReviewError),
     #[error("the answer cannot be written as JSON")]
@@ -51,24 +61,36 @@ impl Refusal {
             Refusal::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
+            Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::BrokenOff | Refusal::Review(_) => StatusCode::BAD_REQUEST,
             Refusal::Answer(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
 
-/// The webhook's routes.
-pub fn router(admitter: Admitter) -> Router {
-    Router::new().route(PATH, post(mutate)).with_state(admitter)
+#[derive(Clone)]
+struct Webhook {
+    admitter: Admitter,
+    /// A permit for each byte that may still be received.
+    room: Arc<Semaphore>,
 }
 
-async fn mutate(State(admitter): State<Admitter>, request: Request) -> Response {
-    match answer(&admitter, request).await {
+/// The webhook's routes.
+pub fn router(admitter: Admitter) -> Router {
+    let room = Arc::new(Semaphore::new(MAX_BODIES));
+    Router::new()
+        .route(PATH, post(mutate))
+        .with_state(Webhook { admitter, room })
+}
+
+async fn mutate(State(webhook): State<Webhook>, request: Request) -> Response {
+    match answer(&webhook, request).await {
         Ok(answer) => ([(CONTENT_TYPE, JSON)], answer).into_response(),
         Err(refusal) => {
             let status = refusal.status();
             warn!(status = status.as_u16(), error = %refusal, "refused a request");
-            admitter
+            webhook
+                .admitter
                 .metrics
                 .refusals
                 .with_label_values(&[status.as_str()])
@@ -78,11 +100,13 @@ async fn mutate(State(admitter): State<Admitter>, request: Request) -> Response 
     }
 }
 
-async fn answer(admitter: &Admitter, request: Request) -> Result<Vec<u8>, Refusal> {
+async fn answer(webhook: &Webhook, request: Request) -> Result<Vec<u8>, Refusal> {
+    let Webhook { admitter, room } = webhook;
     if !is_json(&request) {
         return Err(Refusal::ContentType);
     }
-    let body = receive(request.into_body()).await?;
+    let received = timeout(BODY, receive(request.into_body(), room)).await;
+    let (body, _permit) = received.unwrap_or(Err(Refusal::Slow))?;
     let start = Instant::now();
     let review = Review::parse(&body)?;
     let verdict = admitter.admit(&review).await;
@@ -104,11 +128,21 @@ fn is_json(request: &Request) -> bool {
         .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(JSON))
 }
 
-async fn receive(body: Body) -> Result<Bytes, Refusal> {
-    match timeout(BODY, Limited::new(body, MAX_BODY).collect()).await {
-        Err(_) => Err(Refusal::Slow),
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
-        Ok(Err(_)) => Err(Refusal::BrokenOff),
+async fn receive(body: Body, room: &Semaphore) -> Result<(Vec<u8>, SemaphorePermit<'_>), Refusal> {
+    let mut body = Limited::new(body, MAX_BODY);
+    let (mut bytes, mut taken) = (
+        Vec::new(),
+        room.try_acquire_many(0).map_err(|_| Refusal::Busy)?,
+    );
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+            true => Refusal::TooLarge,
+            false => Refusal::BrokenOff,
+        })?;
+        let data = frame.into_data().unwrap_or_default();
+        let size = u32::try_from(data.len()).map_err(|_| Refusal::TooLarge)?;
+        taken.merge(room.try_acquire_many(size).map_err(|_| Refusal::Busy)?);
+        bytes.extend_from_slice(&data);
     }
+    Ok((bytes, taken))
 }

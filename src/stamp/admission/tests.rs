@@ -256,11 +256,36 @@ fn what_cannot_be_read_in_time_stays_as_it_was() {
     );
     let stored = created(ONE);
     let (object, verdict) = admit(&auto("app:2"), Some(&stored), None);
-    assert_eq!(verdict.reason, Reason::CarriedOver);
+    assert_eq!(verdict.reason, Reason::Unreadable);
     assert_eq!(
         (stamp(&object), observed(&object)),
         (stamp(&stored), observed(&stored))
     );
+}
+
+#[test]
+fn what_a_manifest_brings_is_no_evidence_of_pods_that_are_yet_to_start() {
+    let exported = created(ONE);
+    let mut not_asked = exported.clone();
+    not_asked["metadata"]["annotations"]
+        .as_object_mut()
+        .unwrap()
+        .remove(AUTO);
+    for (sent, reason) in [
+        (&exported, Reason::Unreadable),
+        (&not_asked, Reason::CarriedOver),
+    ] {
+        let (object, verdict) = admit(sent, None, None);
+        assert_eq!((stamp(&object), observed(&object)), (None, None));
+        assert_eq!(verdict.warnings, [Warning::StampSent]);
+        assert_eq!(verdict.reason, reason);
+    }
+    let mut next = auto("app:2");
+    next["spec"]["template"]["metadata"]["annotations"] =
+        json!({ STAMP: "v1.abcdef01.00112233445566778899aabbccddeeff.41" });
+    let (object, verdict) = admit(&next, Some(&exported), None);
+    assert_eq!(stamp(&object), stamp(&exported));
+    assert_eq!(verdict.warnings, [Warning::StampSent]);
 }
 
 #[test]
@@ -286,6 +311,9 @@ fn annotations_never_grow_beyond_what_the_api_server_takes() {
     assert_eq!((verdict.reason, object), (Reason::NoRoom, full(0)));
     assert!(matches!(verdict.warnings[..], [Warning::NoRoom { .. }]));
     let (object, verdict) = admit(&full(1000), None, Some(ONE));
+    assert_eq!((verdict.reason, object), (Reason::NoRoom, full(1000)));
+    let reserve = ANNOTATION_RESERVE_BYTES + 1000;
+    let (object, verdict) = admit(&full(reserve), None, Some(ONE));
     assert_eq!(verdict.reason, Reason::Deployed);
     assert!(stamp(&object).is_some());
 

@@ -11,6 +11,4 @@ mod webhook;
 mod world;
 
 pub use webhook::stamp_as_webhook;
-pub use world::{
-    HOME, World, ambient, config_map, deployment, installation_key, name, secret, until,
-};
+pub use world::{HOME, World, config_map, deployment, installation_key, name, secret, until};

@@ -43,12 +43,16 @@ pub fn next_image() -> Value {
 async fn an_api_server_that_does_not_answer_holds_up_no_write() {
     let second = Duration::from_secs(1);
     let cases = [
-        (Effect::NoAnswer, second, None),
-        (Effect::AnswerLate(Duration::from_secs(2)), second, None),
-        (Effect::AnswerLost, Duration::ZERO, Some("failed")),
-        (Effect::Refused(500), Duration::ZERO, Some("refused")),
-        (Effect::Refused(429), Duration::ZERO, Some("refused")),
-        (Effect::Refused(403), Duration::ZERO, Some("forbidden")),
+        (Effect::NoAnswer, second, "no_answer"),
+        (
+            Effect::AnswerLate(Duration::from_secs(2)),
+            second,
+            "no_answer",
+        ),
+        (Effect::AnswerLost, Duration::ZERO, "failed"),
+        (Effect::Refused(500), Duration::ZERO, "refused"),
+        (Effect::Refused(429), Duration::ZERO, "refused"),
+        (Effect::Refused(403), Duration::ZERO, "forbidden"),
     ];
     for (effect, takes, result) in cases {
         let (api, webhook) = shop().await;
@@ -59,16 +63,13 @@ async fn an_api_server_that_does_not_answer_holds_up_no_write() {
 
         let created = webhook.admit(&web(), None).await;
         assert!(!created.patched, "{effect:?}: {created:?}");
-        assert_eq!(webhook.admissions(Reason::Unreadable), 1, "{effect:?}");
 
         let updated = webhook.admit(&next_image(), Some(&stored)).await;
         assert_eq!(own(&updated.object), own(&stored), "{effect:?}");
-        assert_eq!(webhook.admissions(Reason::CarriedOver), 1, "{effect:?}");
+        assert_eq!(webhook.admissions(Reason::Unreadable), 2, "{effect:?}");
 
         assert_eq!(began.elapsed(), 2 * takes, "{effect:?}");
-        if let Some(result) = result {
-            assert_eq!(webhook.reads(result), 2, "{effect:?}");
-        }
+        assert_eq!(webhook.reads(result), 2, "{effect:?}");
         let said = logs.with(&[
             "not stamped; the watcher will see to it",
             "Deployment shop/web",
@@ -168,7 +169,7 @@ async fn without_a_key_nothing_is_stamped_and_nothing_lost() {
     assert_eq!(own(&updated), own(&stored));
     assert_eq!(began.elapsed(), Duration::ZERO);
     assert_eq!(api.calls(), []);
-    assert_eq!(webhook.admissions(Reason::Unreadable), 1);
+    assert_eq!(webhook.admissions(Reason::Unreadable), 2);
     let said = logs.with(&["not stamped: there is no installation key yet"]);
     assert_eq!(said.len(), 2);
 }
@@ -238,4 +239,24 @@ async fn while_a_key_is_rotated_old_stamps_are_understood() {
     let older = before.admit(&web(), Some(&newer.object)).await;
     assert_eq!(parts(&older.object), (old_key, "3".to_owned()));
     assert_eq!(older.warnings, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_read_for_a_namespace_that_the_api_server_does_not_ask_about() {
+    let (api, webhook) = shop().await;
+    for namespace in [
+        "restamp-system",
+        "kube-system",
+        "",
+        "shop/secrets/x?y=",
+        "..",
+    ] {
+        let mut asked = review(&web(), None);
+        asked["request"]["namespace"] = json!(namespace);
+        api.forget_calls();
+        let answer = webhook.post(asked.to_string()).await;
+        assert_eq!(answer.status, 200, "{namespace:?}");
+        assert!(!answer.text().contains("patch"), "{namespace:?}");
+        assert_eq!(api.calls(), [], "{namespace:?}");
+    }
 }

@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{Request, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use restamp::{
-    runtime::{admin::Readiness, metrics::WebhookMetrics},
+    runtime::metrics::WebhookMetrics,
     stamp::reason::Reason,
     webhook::{Admitter, CurrentKeyring, PATH, router},
 };
@@ -17,7 +17,7 @@ use tower::ServiceExt;
 
 use crate::{
     fake_api::FakeApi,
-    watcher::{HOME, ambient, until},
+    watcher::{HOME, installation_key, until},
 };
 
 /// What a review is told apart by.
@@ -98,6 +98,7 @@ impl Webhook {
         let metrics = WebhookMetrics::new().unwrap();
         let router = router(Admitter {
             client: api.client(),
+            namespace: HOME.to_owned(),
             keyring,
             metrics: metrics.clone(),
         });
@@ -160,15 +161,21 @@ impl Webhook {
     }
 }
 
-/// The installation key as it is now.
+/// There is an installation key.
+pub fn put_key(api: &FakeApi) {
+    let key = STANDARD.encode([1; 32]);
+    let metadata = json!({ "namespace": HOME, "name": installation_key().name });
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": { "key": key } });
+    api.put("watcher", &secret);
+}
+
+/// The installation key as it is now; it is made if there is none.
 pub async fn follow_key(api: &FakeApi) -> CurrentKeyring {
+    if api.get(&installation_key()).is_none() {
+        put_key(api);
+    }
     let keyring = CurrentKeyring::default();
-    let follow = keyring.clone().follow(
-        api.client(),
-        HOME.to_owned(),
-        ambient(),
-        Readiness::default(),
-    );
+    let follow = keyring.clone().follow(api.client(), HOME.to_owned());
     tokio::select! {
         () = follow => unreachable!("it is followed for ever"),
         () = until("there is a key", || keyring.get().is_some()) => {}

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use restamp::stamp::{
     annotations::{AUTO, OBSERVED, STAMP},
-    patch::MAX_ANNOTATION_BYTES,
+    patch::{ANNOTATION_RESERVE_BYTES, MAX_ANNOTATION_BYTES},
     reason::Reason,
 };
 use serde_json::{Value, json};
@@ -348,7 +348,8 @@ async fn full_annotations_are_left_as_they_are_and_that_is_said() {
     }
     assert_eq!(webhook.admissions(Reason::NoRoom), 2);
     let mut roomy = web();
-    fill(&mut roomy, "/metadata", MAX_ANNOTATION_BYTES - 1000);
+    let reserve = ANNOTATION_RESERVE_BYTES + 1000;
+    fill(&mut roomy, "/metadata", MAX_ANNOTATION_BYTES - reserve);
     let object = webhook.admit(&roomy, None).await.object;
     assert!(object["metadata"]["annotations"][OBSERVED].is_string());
 }

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use restamp::{
-    runtime::admin::Readiness,
     stamp::digest::{KeyId, Keyring},
     webhook::CurrentKeyring,
 };
@@ -14,53 +13,41 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use super::api_server::put_key;
 use crate::{
     fake_api::{Effect, FakeApi},
     logs::Logs,
-    watcher::{HOME, ambient, installation_key, until},
+    watcher::{HOME, installation_key, until},
 };
 
 struct Follower {
     keyring: CurrentKeyring,
-    readiness: Readiness,
-    task: JoinHandle<()>,
+    _task: JoinHandle<()>,
 }
 
 impl Follower {
     fn start(api: &FakeApi) -> Self {
-        let (keyring, readiness) = (CurrentKeyring::default(), Readiness::default());
-        let follow =
-            keyring
-                .clone()
-                .follow(api.client(), HOME.to_owned(), ambient(), readiness.clone());
+        let keyring = CurrentKeyring::default();
+        let follow = keyring.clone().follow(api.client(), HOME.to_owned());
         Self {
             keyring,
-            readiness,
-            task: tokio::spawn(follow),
+            _task: tokio::spawn(follow),
         }
     }
 
-    async fn ready(api: &FakeApi) -> Self {
+    async fn with_key(api: &FakeApi) -> Self {
+        put_key(api);
         let follower = Self::start(api);
-        follower.until_ready().await;
+        follower.until_known().await;
         follower
     }
 
-    async fn until_ready(&self) {
-        until("it is ready", || {
-            self.readiness.missing().is_empty() && self.keyring.get().is_some()
-        })
-        .await;
+    async fn until_known(&self) {
+        until("the key is known", || self.keyring.get().is_some()).await;
     }
 
     fn key(&self) -> Arc<Keyring> {
         self.keyring.get().expect("a key")
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -81,85 +68,51 @@ fn rotate(api: &FakeApi, length: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_first_makes_the_key_and_the_others_take_it() {
+async fn the_key_is_read_as_soon_as_the_watcher_has_made_it_and_is_never_made_here() {
     let api = FakeApi::default();
-    let followers = [(); 3].map(|()| Follower::start(&api));
-    assert!(followers[0].keyring.get().is_none());
-    for follower in &followers {
-        follower.until_ready().await;
-        assert_eq!(follower.key(), followers[0].key());
-        assert!(follower.key().previous.is_none());
-    }
-    let made = STANDARD
-        .decode(stored(&api)["key"].as_str().unwrap())
-        .unwrap();
-    assert_eq!(made.len(), 32);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_process_says_what_it_waits_for_and_why() {
-    let api = FakeApi::default();
-    api.fail("get", &installation_key(), 1000, Effect::Refused(403));
-    let logs = Logs::capture();
     let follower = Follower::start(&api);
-    let why = r#"installation key: may not get secrets "restamp-key" in namespace "restamp-system": grant this right"#;
-    until("it says why", || {
-        let missing = follower.readiness.missing();
-        missing.len() == 1 && missing[0].starts_with(why)
-    })
-    .await;
     sleep(Duration::from_secs(60)).await;
-    assert_eq!(logs.with(&["cannot read the installation key"]).len(), 1);
     assert!(follower.keyring.get().is_none());
-    api.heal();
+    assert!(api.get(&installation_key()).is_none());
     let began = Instant::now();
-    follower.until_ready().await;
+    put_key(&api);
+    follower.until_known().await;
     assert!(began.elapsed() <= Duration::from_millis(1100));
 }
 
 #[tokio::test(start_paused = true)]
-async fn before_the_first_answer_it_is_not_read_yet() {
+async fn a_missing_right_is_said_once() {
     let api = FakeApi::default();
-    api.fail("get", &installation_key(), 1, Effect::NoAnswer);
+    put_key(&api);
+    api.fail("get", &installation_key(), 1000, Effect::Refused(403));
+    let logs = Logs::capture();
     let follower = Follower::start(&api);
-    let missing = || follower.readiness.missing();
-    until("it waits", || {
-        missing() == ["installation key: not read yet"]
-    })
-    .await;
-    until("it says why", || {
-        missing().len() == 1 && missing()[0].contains("no answer within 10s")
-    })
-    .await;
-    follower.until_ready().await;
+    sleep(Duration::from_secs(60)).await;
+    let why = "grant this right in a Role or ClusterRole";
+    let said = logs.with(&["cannot read the installation key"]);
+    assert_eq!(said.len(), 1);
+    assert!(said[0].contains(why), "{said:?}");
+    assert!(follower.keyring.get().is_none());
+    api.heal();
+    follower.until_known().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_is_too_short_is_not_used() {
     let api = FakeApi::default();
-    drop(Follower::ready(&api).await);
+    put_key(&api);
     rotate(&api, 31);
     let (logs, follower) = (Logs::capture(), Follower::start(&api));
-    until("it says why", || {
-        let missing = follower.readiness.missing();
-        missing
-            .iter()
-            .any(|why| why.contains(r#"Secret restamp-system/restamp-key holds no usable "key""#))
-    })
-    .await;
+    sleep(Duration::from_secs(60)).await;
     assert!(follower.keyring.get().is_none());
-    assert_eq!(
-        logs.with(&[
-            "cannot read the installation key",
-            "put 32 random bytes there"
-        ])
-        .len(),
-        1
-    );
-    assert_eq!(
-        logs.with(&[stored(&api)["key"].as_str().unwrap()]),
-        Vec::<String>::new()
-    );
+    let why = [
+        "cannot read the installation key",
+        r#"Secret restamp-system/restamp-key holds no usable"#,
+        "put 32 random bytes there",
+    ];
+    assert_eq!(logs.with(&why).len(), 1);
+    let key = stored(&api)["key"].as_str().unwrap().to_owned();
+    assert_eq!(logs.with(&[&key]), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,7 +124,7 @@ async fn outages_leave_the_key_as_it_is() {
         Effect::Refused(403),
     ] {
         let api = FakeApi::default();
-        let follower = Follower::ready(&api).await;
+        let follower = Follower::with_key(&api).await;
         let before = follower.key();
         api.fail("get", &installation_key(), 1000, effect);
         rotate(&api, 32);
@@ -179,11 +132,6 @@ async fn outages_leave_the_key_as_it_is() {
         for _ in 0..60 {
             sleep(Duration::from_secs(10)).await;
             assert_eq!(follower.key(), before, "{effect:?}");
-            assert_eq!(
-                follower.readiness.missing(),
-                Vec::<String>::new(),
-                "{effect:?}"
-            );
         }
         assert_eq!(
             logs.with(&["cannot read the installation key"]).len(),
@@ -199,7 +147,7 @@ async fn outages_leave_the_key_as_it_is() {
 #[tokio::test(start_paused = true)]
 async fn an_unusable_key_leaves_the_one_before_it_in_use() {
     let api = FakeApi::default();
-    let follower = Follower::ready(&api).await;
+    let follower = Follower::with_key(&api).await;
     let before = follower.key();
     rotate(&api, 1);
     sleep(Duration::from_secs(60)).await;
@@ -213,7 +161,7 @@ async fn an_unusable_key_leaves_the_one_before_it_in_use() {
 async fn a_rotated_key_is_used_within_seconds_and_the_old_one_understood() {
     let api = FakeApi::default();
     let logs = Logs::capture();
-    let follower = Follower::ready(&api).await;
+    let follower = Follower::with_key(&api).await;
     let before = follower.key();
     rotate(&api, 32);
     let began = Instant::now();
@@ -225,12 +173,12 @@ async fn a_rotated_key_is_used_within_seconds_and_the_old_one_understood() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_key_is_made_again_and_the_one_in_use_stays_known() {
+async fn a_deleted_key_stays_in_use_until_there_is_another() {
     let api = FakeApi::default();
-    let follower = Follower::ready(&api).await;
-    let (before, secret) = (follower.key(), stored(&api)["key"].clone());
+    let follower = Follower::with_key(&api).await;
+    let before = follower.key();
     api.delete(&installation_key());
-    until("there is a key again", || follower.key() != before).await;
-    assert_eq!(stored(&api)["previous-key"], secret);
-    assert_eq!(previous_id(&follower.key()), Some(before.current.id()));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(follower.key(), before);
+    assert!(api.get(&installation_key()).is_none());
 }

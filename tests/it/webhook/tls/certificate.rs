@@ -44,10 +44,14 @@ impl Followed {
         let logs = Logs::capture();
         let readiness = Readiness::default();
         let metrics = WebhookMetrics::new().unwrap();
-        let certificate = Arc::new(Certificate::new(files.path().to_owned(), now));
-        let (ready, expiry) = (readiness.clone(), metrics.certificate_expiry.clone());
+        let certificate = Arc::new(Certificate::new(
+            files.path().to_owned(),
+            now,
+            readiness.clone(),
+        ));
+        let expiry = metrics.certificate_expiry.clone();
         let follow = certificate.clone();
-        let task = tokio::spawn(async move { follow.follow(&ready, &expiry).await });
+        let task = tokio::spawn(async move { follow.follow(&expiry).await });
         let followed = Self {
             client: pki.client(&[]),
             files,

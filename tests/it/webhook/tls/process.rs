@@ -9,7 +9,7 @@ use axum::body::Body;
 use http::{Version, header::CONNECTION};
 use jiff::Timestamp;
 use restamp::{
-    runtime::{ambient::Ambient, https::LAME_DUCK, metrics::WebhookMetrics},
+    runtime::{https::LAME_DUCK, metrics::WebhookMetrics},
     webhook::{self, Listeners, Settings, WebhookError},
 };
 use rustls::version::{TLS12, TLS13};
@@ -27,8 +27,11 @@ use super::{
 };
 use crate::{
     fake_api::{Effect, FakeApi},
-    watcher::{HOME, ambient, name, secret},
-    webhook::{api_server::review, reviews::web},
+    watcher::{HOME, name, secret},
+    webhook::{
+        api_server::{put_key, review},
+        reviews::web,
+    },
 };
 
 /// How long a body may take to arrive.
@@ -60,6 +63,7 @@ impl Process {
     async fn start(files: Files, pki: Pki) -> Self {
         let api = FakeApi::default();
         api.put("kubectl", &secret("login", "one"));
+        put_key(&api);
         let listeners = Listeners {
             webhook: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             admin: TcpListener::bind("127.0.0.1:0").await.unwrap(),
@@ -70,10 +74,7 @@ impl Process {
         let settings = Settings {
             namespace: HOME.to_owned(),
             cert_dir: files.path().to_owned(),
-            ambient: Ambient {
-                now: Timestamp::now,
-                ..ambient()
-            },
+            now: Timestamp::now,
         };
         let metrics = WebhookMetrics::new().unwrap();
         let run = webhook::run(api.client(), settings, metrics, listeners, shutdown.clone());

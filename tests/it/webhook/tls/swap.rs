@@ -11,7 +11,7 @@ use std::{
 use axum::{Router, routing::post};
 use jiff::Timestamp;
 use restamp::{
-    runtime::{certificate::Certificate, https},
+    runtime::{admin::Readiness, certificate::Certificate, https},
     webhook::PATH,
 };
 use tokio::{
@@ -96,7 +96,11 @@ impl Server {
     async fn start() -> Self {
         let (mut files, pki) = (Files::new(), Pki::new());
         files.mount(&pki.good());
-        let certificate = Arc::new(Certificate::new(files.path().to_owned(), Timestamp::now));
+        let certificate = Arc::new(Certificate::new(
+            files.path().to_owned(),
+            Timestamp::now,
+            Readiness::default(),
+        ));
         certificate.check().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
