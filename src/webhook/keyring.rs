@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::{
     cluster::{error::chain, key},
+    runtime::admin::Readiness,
     stamp::digest::Keyring,
 };
 
@@ -19,6 +20,9 @@ use crate::{
 const REFRESH: Duration = Duration::from_secs(10);
 /// The pause after a failure while there is no key at all.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// What a process waits for that has not asked for the key yet.
+const WAITS_FOR: &str = "installation key";
 
 /// The key of this installation, as it was a moment ago.
 #[derive(Clone, Default)]
@@ -30,11 +34,22 @@ impl CurrentKeyring {
         self.0.load_full()
     }
 
-    /// Keeps the key current for ever; what was read last stays while it cannot be read.
-    pub async fn follow(self, client: Client, namespace: String) {
+    /// Keeps the key current for ever; what was read last stays while it cannot be read. The process is
+    /// not ready before the first answer, but then in any case: most of its work needs no key.
+    pub fn follow(
+        self,
+        client: Client,
+        namespace: String,
+        readiness: Readiness,
+    ) -> impl Future<Output = ()> {
+        readiness.waits_for(WAITS_FOR, "not read yet");
+        async move { self.refresh(&client, &namespace, &readiness).await }
+    }
+
+    async fn refresh(&self, client: &Client, namespace: &str, readiness: &Readiness) {
         let mut said = None;
         loop {
-            let problem = match key::read(&client, &namespace).await {
+            let problem = match key::read(client, namespace).await {
                 Ok(keyring) => {
                     self.set(keyring);
                     None
@@ -48,6 +63,7 @@ impl CurrentKeyring {
                 );
             }
             said = problem;
+            readiness.has(WAITS_FOR);
             sleep(if self.get().is_some() { REFRESH } else { RETRY }).await;
         }
     }

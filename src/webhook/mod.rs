@@ -95,10 +95,8 @@ pub async fn run(
     tasks.spawn("certificate", async move {
         certificate.follow(&expiry).await;
     });
-    tasks.spawn(
-        "installation key",
-        keyring.follow(client, settings.namespace),
-    );
+    let follow = keyring.follow(client, settings.namespace, readiness.clone());
+    tasks.spawn("installation key", follow);
     let served = CancellationToken::new();
     let (done, leaving) = (served.clone(), readiness.clone());
     tasks.spawn_orderly("HTTPS", async move {

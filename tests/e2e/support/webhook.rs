@@ -130,8 +130,9 @@ impl Ground {
     /// A cluster of one's own with a watcher that leads, and a webhook; nothing where there is none.
     pub async fn own_with_both(test: &str) -> Option<(Ground, Replica, Webhook)> {
         let ground = Ground::own(test).await?;
-        let webhook = ground.webhook("127.0.0.1").await;
+        // It makes the installation key.
         let watcher = ground.leading_watcher("only").await;
+        let webhook = ground.webhook("127.0.0.1").await;
         Some((ground, watcher, webhook))
     }
 

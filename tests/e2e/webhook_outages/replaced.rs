@@ -131,11 +131,11 @@ async fn p5_a_certificate_that_is_renewed_under_load_breaks_no_handshake() {
 
 #[tokio::test]
 async fn p5_a_rolling_restart_under_load_loses_no_request() {
-    let test = "restarting the webhook";
-    let Some(ground) = Ground::own(test).await else {
+    let Some((ground, _watcher, mut webhook)) =
+        Ground::own_with_both("restarting the webhook").await
+    else {
         return;
     };
-    let mut webhook = ground.webhook("127.0.0.1").await;
     let shop = shop_with_sources(&ground, "rolling").await;
     let detour = Detour::to(webhook.address.parse().expect("an address")).await;
     webhook.be_called_at(&detour.address()).await;

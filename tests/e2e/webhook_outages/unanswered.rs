@@ -148,9 +148,9 @@ async fn p5_a_webhook_that_cannot_reach_the_api_server_lets_every_write_pass() {
     let kubeconfig = ground
         .kubeconfig_via(&detour.address(), SYSTEM, "restamp-webhook")
         .await;
+    let _watcher = ground.leading_watcher("only").await;
     let webhook = Webhook::start(&ground, "127.0.0.1", kubeconfig).await;
     webhook.be_called_at(&webhook.address).await;
-    let _watcher = ground.leading_watcher("only").await;
     let shop = shop_with_sources(&ground, "unreachable").await;
     for way in [Way::Closed, Way::Silent] {
         detour.turn(way);

@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{Request, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use restamp::{
-    runtime::metrics::WebhookMetrics,
+    runtime::{admin::Readiness, metrics::WebhookMetrics},
     stamp::reason::Reason,
     webhook::{Admitter, CurrentKeyring, PATH, router},
 };
@@ -175,7 +175,10 @@ pub async fn follow_key(api: &FakeApi) -> CurrentKeyring {
         put_key(api);
     }
     let keyring = CurrentKeyring::default();
-    let follow = keyring.clone().follow(api.client(), HOME.to_owned());
+    let readiness = Readiness::default();
+    let follow = keyring
+        .clone()
+        .follow(api.client(), HOME.to_owned(), readiness);
     tokio::select! {
         () = follow => unreachable!("it is followed for ever"),
         () = until("there is a key", || keyring.get().is_some()) => {}

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use restamp::{
+    runtime::admin::Readiness,
     stamp::digest::{KeyId, Keyring},
     webhook::CurrentKeyring,
 };
@@ -22,15 +23,20 @@ use crate::{
 
 struct Follower {
     keyring: CurrentKeyring,
+    readiness: Readiness,
     _task: JoinHandle<()>,
 }
 
 impl Follower {
     fn start(api: &FakeApi) -> Self {
         let keyring = CurrentKeyring::default();
-        let follow = keyring.clone().follow(api.client(), HOME.to_owned());
+        let readiness = Readiness::default();
+        let follow = keyring
+            .clone()
+            .follow(api.client(), HOME.to_owned(), readiness.clone());
         Self {
             keyring,
+            readiness,
             _task: tokio::spawn(follow),
         }
     }
@@ -71,7 +77,10 @@ fn rotate(api: &FakeApi, length: usize) {
 async fn the_key_is_read_as_soon_as_the_watcher_has_made_it_and_is_never_made_here() {
     let api = FakeApi::default();
     let follower = Follower::start(&api);
+    let missing = follower.readiness.missing();
+    assert_eq!(missing, ["installation key: not read yet"]);
     sleep(Duration::from_secs(60)).await;
+    assert_eq!(follower.readiness.missing(), Vec::<String>::new());
     assert!(follower.keyring.get().is_none());
     assert!(api.get(&installation_key()).is_none());
     let began = Instant::now();
