@@ -261,7 +261,7 @@ impl fmt::Display for Warning {
             Warning::NoRoom { limit } => write!(
                 f,
                 "the annotations leave no room for {STAMP} and {OBSERVED}, so they are not written; \
-                 remove some: all of an object may take {limit} bytes"
+                 remove some: with ours, they may take {limit} bytes"
             ),
         }
     }

@@ -147,7 +147,7 @@ async fn annotations_that_leave_no_room_are_accepted_with_a_warning() {
         STAMP,
         OBSERVED,
         "remove some",
-        "262144 bytes",
+        "253952 bytes",
     ] {
         assert!(said.contains(part), "{said}");
     }
