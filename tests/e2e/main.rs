@@ -21,6 +21,7 @@ mod deploys;
 mod explain;
 mod fights;
 mod keys;
+mod leaks;
 mod outages;
 mod promises;
 mod rights;

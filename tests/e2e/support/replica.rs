@@ -86,6 +86,11 @@ impl Replica {
         self.process.log()
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Crashes it.
     pub fn kill(&mut self) {
         self.process.kill().expect("it can be killed");
