@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use crate::support::{
     Ground, Shop,
-    shop::{Name, Rollouts, web_pod},
+    rollouts::Rollouts,
+    shop::{Name, web_pod},
     wait::until,
 };
 

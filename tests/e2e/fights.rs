@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use crate::support::{
     Ground, Shop,
-    shop::{DEPLOYER, Name, WEB, each},
+    rollouts::each,
+    shop::{DEPLOYER, Name, WEB},
     wait::until,
 };
 

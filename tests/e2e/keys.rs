@@ -7,12 +7,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{
-    Ground, Shop,
-    ground::SYSTEM,
-    shop::{WEB, each},
-    wait::until,
-};
+use crate::support::{Ground, Shop, ground::SYSTEM, rollouts::each, shop::WEB, wait::until};
 
 const KEY: &str = "restamp-key";
 

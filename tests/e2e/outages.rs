@@ -5,7 +5,8 @@ use serde_json::json;
 
 use crate::support::{
     Ground, Shop,
-    shop::{WEB, each, web_pod},
+    rollouts::each,
+    shop::{WEB, web_pod},
     wait::until,
 };
 

@@ -4,11 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::support::{
-    Ground, Shop,
-    shop::{WEB, each},
-    wait::until,
-};
+use crate::support::{Ground, Shop, rollouts::each, shop::WEB, wait::until};
 
 async fn shop(name: &str) -> Shop {
     Shop::stocked(&Ground::shared().await, name).await

@@ -15,7 +15,8 @@ use crate::support::{
     Ground, Shop,
     ground::SYSTEM,
     replica::Replica,
-    shop::{Name, WEB, each},
+    rollouts::each,
+    shop::{Name, WEB},
     wait::until,
 };
 

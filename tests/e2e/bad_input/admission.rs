@@ -12,7 +12,8 @@ use super::WEB;
 use crate::support::{
     Ground, Shop,
     deploys::{stamp_of, with_image},
-    shop::{WEB as ALL, each, pod, web_pod, workload},
+    rollouts::each,
+    shop::{WEB as ALL, pod, web_pod, workload},
 };
 
 async fn shop(name: &str) -> Option<Shop> {

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use super::{WEB, assert_unharmed, rolled, shop, until_logged};
 use crate::support::{
     Ground, Shop,
-    shop::{each, pod, web_pod},
+    rollouts::each,
+    shop::{pod, web_pod},
     wait::until,
 };
 

@@ -7,6 +7,7 @@ pub mod ground;
 pub mod memory;
 pub mod recorder;
 pub mod replica;
+pub mod rollouts;
 pub mod shop;
 pub mod wait;
 pub mod webhook;

@@ -1,19 +1,14 @@
-//! A namespace with workloads of every kind that use the same ConfigMap and Secret, and the counting of
-//! their rollouts.
+//! A namespace with workloads of every kind that use the same ConfigMap and Secret.
 
 use std::collections::BTreeMap;
 
-use futures::future::join_all;
-use k8s_openapi::api::{
-    apps::v1::ControllerRevision,
-    core::v1::{ConfigMap, Event, Namespace, Secret},
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Secret};
 use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
 use restamp::{
-    cluster::workload::{KINDS, WorkloadKind},
+    cluster::workload::WorkloadKind,
     stamp::annotations::{AUTO, OBSERVED, STAMP},
 };
 use serde_json::{Value, json};
@@ -22,15 +17,6 @@ use super::{
     ground::{Ground, unique},
     wait::until,
 };
-
-/// Rollouts by workload, such as `Deployment/web`.
-pub type Rollouts = BTreeMap<String, u64>;
-
-/// A source and a workload that uses it, for each watch of sources: how far one has come says nothing
-/// of the other.
-const OF_SECRETS: &str = "sentinel-of-secrets";
-const OF_CONFIG_MAPS: &str = "sentinel-of-config-maps";
-const SENTINELS: [Name<'static>; 2] = [("Deployment", OF_SECRETS), ("Deployment", OF_CONFIG_MAPS)];
 
 /// The field manager of whoever deploys the workloads.
 pub const DEPLOYER: &str = "shop-operator";
@@ -95,15 +81,6 @@ impl Shop {
             ground: ground.clone(),
             client,
             namespace,
-        }
-    }
-
-    async fn add_sentinels(&self) {
-        self.set_sentinels(unique()).await;
-        for (name, reference) in SENTINELS.into_iter().zip(["secretRef", "configMapRef"]) {
-            let env = json!({ "envFrom": [{ reference: { "name": name.1 } }] });
-            self.create_workload(name, json!({ AUTO: "true" }), pod(env))
-                .await;
         }
     }
 
@@ -276,110 +253,6 @@ impl Shop {
             .await;
         }
     }
-
-    /// Waits until Restamp has dealt with everything that happened before, and the controllers too: a
-    /// change made now has led to a rollout, so whatever was to come of earlier ones has come.
-    pub async fn until_quiet(&self) {
-        self.until_recorded(&SENTINELS).await;
-        let before = self.sentinel_stamps().await;
-        self.set_sentinels(unique()).await;
-        until("the sentinels are restamped", async || {
-            let now = self.sentinel_stamps().await;
-            if now.iter().zip(&before).all(|(now, before)| now != before) {
-                Ok(())
-            } else {
-                Err(now)
-            }
-        })
-        .await;
-        self.until_rolled_out().await;
-    }
-
-    async fn set_sentinels(&self, n: u32) {
-        let n = n.to_string();
-        self.set_secret(OF_SECRETS, &[("n", &n)]).await;
-        self.set_config_map(OF_CONFIG_MAPS, &[("n", &n)]).await;
-    }
-
-    async fn sentinel_stamps(&self) -> Vec<Option<String>> {
-        join_all(SENTINELS.map(|name| self.stamp(name))).await
-    }
-
-    /// Waits until the controllers have seen every workload as it is.
-    pub async fn until_rolled_out(&self) {
-        for kind in &KINDS {
-            until("the controllers have caught up", async || {
-                self.caught_up(kind).await
-            })
-            .await;
-        }
-    }
-
-    async fn caught_up(&self, kind: &WorkloadKind) -> Result<(), String> {
-        let all = self
-            .workloads(kind.kind)
-            .list(&ListParams::default())
-            .await
-            .expect("a list");
-        for object in all.items {
-            let observed = object.data["status"]["observedGeneration"].as_i64();
-            if observed < object.metadata.generation {
-                return Err(format!("{:?}: {observed:?}", object.metadata.name));
-            }
-        }
-        Ok(())
-    }
-
-    /// How often each workload (but the sentinels) was rolled out because of `action`.
-    pub async fn rollouts(&self, action: impl Future<Output = ()>) -> Rollouts {
-        let before = self.revisions().await;
-        action.await;
-        self.until_quiet().await;
-        let after = self.revisions().await;
-        let rolled = |(name, now): (String, u64)| {
-            let rolled = now - before.get(&name).copied().unwrap_or(1);
-            (name, rolled)
-        };
-        after.into_iter().map(rolled).collect()
-    }
-
-    /// The revision of each workload but the sentinels, as its controller counts them.
-    pub async fn revisions(&self) -> Rollouts {
-        let mut revisions = Rollouts::new();
-        let deployments = self
-            .workloads("Deployment")
-            .list(&ListParams::default())
-            .await
-            .expect("a list");
-        for object in deployments.items {
-            let name = object.metadata.name.expect("a name");
-            let annotations = object.metadata.annotations.unwrap_or_default();
-            let revision = annotations.get("deployment.kubernetes.io/revision");
-            let revision = revision.and_then(|text| text.parse().ok()).unwrap_or(1);
-            revisions.insert(format!("Deployment/{name}"), revision);
-        }
-        let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), &self.namespace);
-        for object in api
-            .list(&ListParams::default())
-            .await
-            .expect("a list")
-            .items
-        {
-            let owner = object
-                .metadata
-                .owner_references
-                .unwrap_or_default()
-                .remove(0);
-            let revision = revisions
-                .entry(format!("{}/{}", owner.kind, owner.name))
-                .or_default();
-            *revision = (*revision).max(object.revision.try_into().expect("positive"));
-        }
-        for (kind, name) in SENTINELS {
-            revisions.remove(&format!("{kind}/{name}"));
-        }
-        revisions
-    }
 }
 
 impl Drop for Shop {
@@ -388,13 +261,6 @@ impl Drop for Shop {
         // A test that failed must not fail a second time here.
         let _ = self.ground.kubectl_command().args(args).output();
     }
-}
-
-/// The same number of rollouts of each workload of a stocked shop.
-pub fn each(count: u64) -> Rollouts {
-    WEB.iter()
-        .map(|(kind, name)| (format!("{kind}/{name}"), count))
-        .collect()
 }
 
 /// A workload.

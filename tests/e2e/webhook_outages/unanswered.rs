@@ -17,7 +17,8 @@ use crate::support::{
     deploys::with_image,
     detour::{Detour, Way},
     ground::SYSTEM,
-    shop::{DEPLOYER, WEB, each, web_pod},
+    rollouts::each,
+    shop::{DEPLOYER, WEB, web_pod},
     wait::until,
     webhook::Webhook,
 };
