@@ -98,7 +98,7 @@ impl Engine {
         record.received = seq;
         record.touch(now);
         if via != Via::List {
-            note_absences(record, before.as_ref(), &self.sources);
+            note_absences(record, before.as_ref(), via, &self.sources);
         }
         self.index.set(id.clone(), interests(&record.workload));
         self.wake(&id, now);
@@ -172,11 +172,20 @@ impl Engine {
 
 /// Takes note of the sources that are absent for the workload now and were not before: what arrives while it
 /// is watched needs no restart.
-fn note_absences(record: &mut Record, before: Option<&Workload>, sources: &Sources) {
+///
+/// Who else than this watcher wrote the absence down is trusted only where the template was written with
+/// it: pods then started no earlier.
+fn note_absences(record: &mut Record, before: Option<&Workload>, via: Via, sources: &Sources) {
+    let generation = record.workload.generation;
+    let rolled = before.is_none_or(|before| before.generation != generation);
+    let written_at = record
+        .workload
+        .version()
+        .filter(|_| rolled && via == Via::Watch);
     let observed = before.and_then(|before| before.facts.observed.as_ref());
     for source in record.newly_absent(observed) {
         let id = source.within(&record.workload.id.namespace);
-        let since_written = || sources.absence_since(&id, record.workload.version()?);
+        let since_written = || sources.absence_since(&id, written_at?);
         match sources.absence(&id).or_else(since_written) {
             Some(Absence::Lasting(session)) => record.watch_absence(source, session),
             Some(Absence::Ended(version)) => record.note_arrival(source, version.clone()),

@@ -284,7 +284,8 @@ impl Sources {
     fn replace(&mut self, kind: SourceKind, now: Seq) -> Vec<Change> {
         let listed = self.listing.remove(&kind).unwrap_or_default();
         let newest = listed.values().filter_map(|row| number(&row.version)).max();
-        self.last_deletion.insert(kind, newest.unwrap_or_default());
+        let last_deletion = self.last_deletion.entry(kind).or_default();
+        *last_deletion = newest.unwrap_or_default().max(*last_deletion);
         self.listed.insert(kind);
         let gone: Vec<_> = self
             .rows
