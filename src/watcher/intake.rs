@@ -30,8 +30,10 @@ pub(super) enum Via {
     List,
     /// As a change, seen while it was watched.
     Watch,
-    /// In the answer to a request of our own.
-    Answer,
+    /// In the answer to a write of our own.
+    Written,
+    /// In the answer to a read of our own: what happened before is unknown, too.
+    Read,
 }
 
 impl Engine {
@@ -97,8 +99,8 @@ impl Engine {
         }
         record.received = seq;
         record.touch(now);
-        if via != Via::List {
-            note_absences(record, before.as_ref(), via, &self.sources);
+        if matches!(via, Via::Watch | Via::Written) {
+            note_absences(record, before.as_ref(), &self.sources);
         }
         self.index.set(id.clone(), interests(&record.workload));
         self.wake(&id, now);
@@ -173,20 +175,19 @@ impl Engine {
 /// Takes note of the sources that are absent for the workload now and were not before: what arrives while it
 /// is watched needs no restart.
 ///
-/// Who else than this watcher wrote the absence down is trusted only where the template was written with
-/// it: pods then started no earlier.
-fn note_absences(record: &mut Record, before: Option<&Workload>, via: Via, sources: &Sources) {
-    let generation = record.workload.generation;
-    let rolled = before.is_none_or(|before| before.generation != generation);
-    let written_at = record
-        .workload
-        .version()
-        .filter(|_| rolled && via == Via::Watch);
+/// Pods may have started long before a record, but not before the template was written.
+fn note_absences(record: &mut Record, before: Option<&Workload>, sources: &Sources) {
+    let workload = &record.workload;
+    let rolled = before.is_none_or(|before| before.generation != workload.generation);
+    let written_at = workload.version().filter(|_| rolled);
     let observed = before.and_then(|before| before.facts.observed.as_ref());
     for source in record.newly_absent(observed) {
         let id = source.within(&record.workload.id.namespace);
-        let since_written = || sources.absence_since(&id, written_at?);
-        match sources.absence(&id).or_else(since_written) {
+        let absence = match written_at {
+            Some(version) => sources.absence(&id, version),
+            None => sources.absence_since_read(&id),
+        };
+        match absence {
             Some(Absence::Lasting(session)) => record.watch_absence(source, session),
             Some(Absence::Ended(version)) => record.note_arrival(source, version.clone()),
             None => {}

@@ -33,6 +33,8 @@ const MAX_EVENTS: usize = 32;
 pub struct Written {
     /// Which workload.
     pub id: WorkloadId,
+    /// When.
+    pub began: Seq,
     /// Why.
     pub reason: Reason,
     /// The sources that had changed.

@@ -30,7 +30,7 @@ pub struct Change {
     pub appeared: Option<Version>,
 }
 
-/// What became of a source since it was read as absent, in a watch without a gap.
+/// What became of a source since a workload was written without it, in a watch without a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence<'a> {
     /// Nothing; it has been watched since then.
@@ -38,6 +38,10 @@ pub enum Absence<'a> {
     /// Its first event was that it appeared, at this version, and it was the only one.
     Ended(&'a Version),
 }
+
+/// For the last deletion after a gap in a watch: the list that ended it does not tell at which version it was
+/// made, so that a deletion before it may have been at any, until something shows what the list is older than.
+const UNPLACED: u64 = u64::MAX;
 
 /// The table of sources.
 #[derive(Default)]
@@ -94,15 +98,27 @@ impl Sources {
                 Vec::new()
             }
             Event::InitDone => self.replace(kind, now),
-            Event::Apply(row) => self.upsert(row, now).into_iter().collect(),
+            Event::Apply(row) => {
+                self.place_list_before(kind, number(&row.version));
+                self.upsert(row, now).into_iter().collect()
+            }
             Event::Delete(row) => {
-                let deletion = number(&row.version).unwrap_or(u64::MAX);
+                let deletion = number(&row.version).unwrap_or(UNPLACED);
                 self.last_deletion.insert(kind, deletion);
                 self.remove(&row.id);
                 vec![Change {
                     id: row.id,
                     appeared: None,
                 }]
+            }
+        }
+    }
+
+    /// A write of our own that began at `began` was given `version`: every list that was complete then is older.
+    pub fn written(&mut self, began: Seq, version: Option<u64>) {
+        for kind in SourceKind::ALL {
+            if self.session(kind).is_some_and(|session| session < began) {
+                self.place_list_before(kind, version);
             }
         }
     }
@@ -202,8 +218,8 @@ impl Sources {
         }
     }
 
-    /// What became of a source that was read as absent; nothing if that cannot be said for sure.
-    pub fn absence(&self, id: &SourceId) -> Option<Absence<'_>> {
+    /// What became of a source that we read as absent; nothing if that cannot be said for sure.
+    pub fn absence_since_read(&self, id: &SourceId) -> Option<Absence<'_>> {
         let session = self.session(id.source.kind)?;
         let read = self.reads.get(id)?;
         if !matches!(read.found, Found::Absent) || read.began <= session {
@@ -216,13 +232,13 @@ impl Sources {
         }
     }
 
-    /// What became of a source that somebody else recorded as absent on a workload which he wrote at
-    /// `version`; nothing if that cannot be said for sure. A deletion after that, of whatever source, may
-    /// have been of one that pods had started with.
-    pub fn absence_since(&self, id: &SourceId, version: u64) -> Option<Absence<'_>> {
+    /// What became of a source that was recorded as absent on a workload when its template was written, at
+    /// `version`; nothing if that cannot be said for sure. A deletion after that, of whatever source, may have been of
+    /// one that pods had started with.
+    pub fn absence(&self, id: &SourceId, version: u64) -> Option<Absence<'_>> {
         let session = self.session(id.source.kind)?;
-        let last_deletion = self.last_deletion.get(&id.source.kind);
-        if last_deletion.is_some_and(|deletion| *deletion > version) {
+        let last_deletion = self.last_deletion.get(&id.source.kind)?;
+        if *last_deletion > version {
             return None;
         }
         match self.rows.get(id) {
@@ -260,6 +276,13 @@ impl Sources {
         })
     }
 
+    fn place_list_before(&mut self, kind: SourceKind, version: Option<u64>) {
+        let last_deletion = self.last_deletion.get_mut(&kind);
+        if let Some(last_deletion) = last_deletion.filter(|last| **last == UNPLACED) {
+            *last_deletion = version.unwrap_or(UNPLACED);
+        }
+    }
+
     fn remove(&mut self, id: &SourceId) {
         self.note(id);
         self.rows.remove(id);
@@ -284,9 +307,11 @@ impl Sources {
     fn replace(&mut self, kind: SourceKind, now: Seq) -> Vec<Change> {
         let listed = self.listing.remove(&kind).unwrap_or_default();
         let newest = listed.values().filter_map(|row| number(&row.version)).max();
-        let last_deletion = self.last_deletion.entry(kind).or_default();
-        *last_deletion = newest.unwrap_or_default().max(*last_deletion);
-        self.listed.insert(kind);
+        let last_deletion = match self.listed.insert(kind) {
+            true => newest.unwrap_or_default(),
+            false => UNPLACED,
+        };
+        self.last_deletion.insert(kind, last_deletion);
         let gone: Vec<_> = self
             .rows
             .keys()

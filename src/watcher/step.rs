@@ -127,7 +127,7 @@ impl Engine {
         let Some(key) = keyring.find(&observed.key) else {
             return;
         };
-        let annotation = observed.to_annotation(key);
+        let (annotation, began) = (observed.to_annotation(key), self.tick());
         if let Some(record) = self.records.get_mut(id) {
             record.unfolded = annotation.folded.then(|| entries_of(observed));
             let write = Annotations {
@@ -136,6 +136,7 @@ impl Engine {
             };
             let written = Written {
                 id: id.clone(),
+                began,
                 reason,
                 changed,
                 is_repair,
@@ -265,6 +266,7 @@ impl Engine {
     fn write_succeeded(&mut self, written: &Written, workload: Workload, now: Instant) {
         let Written {
             id,
+            began,
             reason,
             changed,
             is_repair,
@@ -289,20 +291,21 @@ impl Engine {
                     .observe(took);
             }
         }
-        self.answered(workload);
+        self.sources.written(*began, workload.version());
+        self.answered(workload, Via::Written);
         if *restamp {
             self.publish(id, EventReason::Reloaded, reloaded(id, *reason, changed));
         }
     }
 
     /// Takes in a workload from the answer to a request, unless the watch has said more since.
-    fn answered(&mut self, workload: Workload) {
+    fn answered(&mut self, workload: Workload, via: Via) {
         let known = self
             .records
             .get(&workload.id)
             .map(|record| &record.workload);
         if known.is_some_and(|known| known.uid == workload.uid && !known.is_newer_than(&workload)) {
-            self.received(workload, Via::Answer);
+            self.received(workload, via);
         }
     }
 
@@ -310,7 +313,7 @@ impl Engine {
         self.writing.remove(id);
         let now = Instant::now();
         match result {
-            Ok(workload) => self.answered(workload),
+            Ok(workload) => self.answered(workload, Via::Read),
             Err(error) => {
                 log_failure("cannot read a workload; trying again", &error);
                 if let Some(record) = self.records.get_mut(id) {

@@ -120,20 +120,56 @@ fn the_same_row_again_is_no_change() {
 }
 
 #[test]
-fn an_absence_is_known_to_have_lasted_only_without_a_gap() {
-    let mut sources = listed(&[]);
-    read(&mut sources, 2, Content::Absent);
-    assert_eq!(sources.absence(&id("db")), Some(Absence::Lasting(1)));
-    let appeared = sources.apply(KIND, Event::Apply(row("db", 1)), 3);
-    assert_eq!(appeared[0].appeared, Some(version(1)));
-    assert_eq!(
-        sources.absence(&id("db")),
-        Some(Absence::Ended(&version(1)))
+fn an_absence_is_known_to_have_lasted_only_without_a_deletion_since() {
+    let mut sources = listed(&[row("other", 3)]);
+    let absent = |sources: &Sources, version| {
+        sources.absence(&id("db"), version) == Some(Absence::Lasting(1))
+    };
+    assert!(absent(&sources, 3));
+    assert!(
+        !absent(&sources, 2),
+        "something may have been deleted before the list"
     );
-    sources.apply(KIND, Event::Init, 4);
-    assert_eq!(sources.absence(&id("db")), None, "being listed again");
-    relist(&mut sources, &[row("db", 1)], 5);
-    assert_eq!(sources.absence(&id("db")), None, "read before the list");
+    sources.apply(KIND, Event::Delete(row("other", 5)), 2);
+    assert!(absent(&sources, 5));
+    assert!(!absent(&sources, 4));
+}
+
+#[test]
+fn an_absence_ends_with_the_first_event_and_only_with_that() {
+    let mut sources = listed(&[]);
+    let appeared = sources.apply(KIND, Event::Apply(row("db", 1)), 2);
+    assert_eq!(appeared[0].appeared, Some(version(1)));
+    let ended = version(1);
+    assert_eq!(sources.absence(&id("db"), 0), Some(Absence::Ended(&ended)));
+    sources.apply(KIND, Event::Apply(row("db", 2)), 3);
+    assert_eq!(sources.absence(&id("db"), 0), None, "it changed since");
+    sources.apply(KIND, Event::Delete(row("db", 3)), 4);
+    sources.apply(KIND, Event::Apply(row("db", 4)), 5);
+    assert_eq!(sources.absence(&id("db"), 0), None, "it is another one");
+}
+
+#[test]
+fn nothing_is_known_of_absences_before_a_gap_ended() {
+    let mut sources = listed(&[]);
+    sources.apply(KIND, Event::Init, 2);
+    assert_eq!(sources.absence(&id("db"), 9), None, "being listed again");
+    relist(&mut sources, &[row("other", 3)], 3);
+    assert_eq!(sources.absence(&id("db"), 9), None, "the list may be newer");
+    sources.apply(KIND, Event::Apply(row("other", 7)), 4);
+    assert_eq!(sources.absence(&id("db"), 6), None);
+    assert_eq!(sources.absence(&id("db"), 7), Some(Absence::Lasting(3)));
+}
+
+#[test]
+fn a_write_of_our_own_shows_that_a_list_before_it_is_older() {
+    let mut sources = listed(&[]);
+    relist(&mut sources, &[], 5);
+    sources.written(4, Some(7));
+    assert_eq!(sources.absence(&id("db"), 7), None, "it was under way");
+    sources.written(6, Some(8));
+    assert_eq!(sources.absence(&id("db"), 7), None);
+    assert_eq!(sources.absence(&id("db"), 8), Some(Absence::Lasting(5)));
 }
 
 #[test]

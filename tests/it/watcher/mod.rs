@@ -1,5 +1,6 @@
 //! The watcher, unmodified, in conversation with an API server in memory, on a clock that jumps.
 
+mod arrival;
 mod change;
 mod faults;
 mod fights;
@@ -11,4 +12,6 @@ mod webhook;
 mod world;
 
 pub use webhook::stamp_as_webhook;
-pub use world::{HOME, World, config_map, deployment, installation_key, name, secret, until};
+pub use world::{
+    HOME, World, config_map, deployment, installation_key, name, next_image, secret, until,
+};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::Value;
 
-use super::{World, deployment, name, secret, stamp_as_webhook};
-use crate::fake_api::Effect;
+use super::{World, deployment, name, next_image, secret};
+use crate::{fake_api::Effect, webhook::Webhook};
 
 async fn shop() -> World {
     World::with(&[secret("login", "one"), deployment("web", &["login"], &[])]).await
@@ -68,11 +68,11 @@ async fn a_newer_stamp_than_the_source_watch_has_shown_is_left_alone() {
     let world = shop().await;
     world.api.hold("secrets");
     world.api.put("kubectl", &secret("login", "two"));
-    let mut web = world.deployment("web");
-    web["spec"]["template"]["spec"]["containers"][0]["image"] = json!("app:2");
-    stamp_as_webhook(&world.api, &mut web).await;
+    let webhook = Webhook::start(&world.api).await;
+    let stored = world.deployment("web");
+    let web = webhook.admit(&next_image(&stored), Some(&stored)).await;
     world.api.forget_calls();
-    world.api.put("kubectl", &web);
+    world.api.put("kubectl", &web.object);
     let stamp = world.stamp("web");
     assert!(stamp.is_some());
     world.quiet().await;
@@ -92,10 +92,9 @@ async fn a_deploy_that_brings_its_own_stamp_within_the_settle_window_is_one_roll
     let world = shop().await;
     world.api.put("kubectl", &secret("login", "two"));
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let mut web = world.deployment("web");
-    web["spec"]["template"]["spec"]["containers"][0]["image"] = json!("app:2");
-    stamp_as_webhook(&world.api, &mut web).await;
-    world.api.put("kubectl", &web);
+    let (webhook, web) = (Webhook::start(&world.api).await, name("deployments", "web"));
+    let next = |stored: Option<&Value>| next_image(stored.unwrap());
+    webhook.write(&world.api, "kubectl", &web, next).await;
     world.quiet().await;
     assert_eq!(world.rollouts("web"), 1);
     assert_eq!(world.count("patch", "deployments", "web"), 0);

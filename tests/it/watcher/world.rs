@@ -278,3 +278,10 @@ pub fn deployment(name: &str, secrets: &[&str], config_maps: &[&str]) -> Value {
         }},
     })
 }
+
+/// The Deployment with another image.
+pub fn next_image(stored: &Value) -> Value {
+    let mut next = stored.clone();
+    next["spec"]["template"]["spec"]["containers"][0]["image"] = json!("app:2");
+    next
+}

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::{
-    fake_api::FakeApi,
+    fake_api::{FakeApi, Key},
     watcher::{HOME, installation_key, until},
 };
 
@@ -141,6 +141,26 @@ impl Webhook {
                 .iter()
                 .map(|warning| warning.as_str().unwrap().to_owned())
                 .collect(),
+        }
+    }
+
+    /// Somebody makes a workload, or changes the one that is stored. As often as somebody else comes in
+    /// between, he starts over, and the webhook is asked again.
+    pub async fn write(
+        &self,
+        api: &FakeApi,
+        manager: &str,
+        key: &Key,
+        make: impl Fn(Option<&Value>) -> Value,
+    ) {
+        loop {
+            let stored = api.get(key);
+            let object = make(stored.as_ref());
+            let admitted = self.admit(&object, stored.as_ref()).await;
+            if api.get(key) == stored {
+                api.put(manager, &admitted.object);
+                return;
+            }
         }
     }
 
