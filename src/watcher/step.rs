@@ -298,28 +298,34 @@ impl Engine {
         }
     }
 
-    /// Takes in a workload from the answer to a request, unless the watch has said more since.
-    fn answered(&mut self, workload: Workload, via: Via) {
+    /// Takes in a workload from the answer to a request, unless the watch has said more since. False if it
+    /// is another object of that name: that is for the watch to say.
+    fn answered(&mut self, workload: Workload, via: Via) -> bool {
         let known = self
             .records
             .get(&workload.id)
             .map(|record| &record.workload);
-        if known.is_some_and(|known| known.uid == workload.uid && !known.is_newer_than(&workload)) {
+        let Some(known) = known.filter(|known| known.uid == workload.uid) else {
+            return false;
+        };
+        if !known.is_newer_than(&workload) {
             self.received(workload, via);
         }
+        true
     }
 
     pub(super) fn refresh_done(&mut self, id: &WorkloadId, result: Result<Workload, Error>) {
         self.writing.remove(id);
         let now = Instant::now();
-        match result {
+        let learned = match result {
             Ok(workload) => self.answered(workload, Via::Read),
             Err(error) => {
                 log_failure("cannot read a workload; trying again", &error);
-                if let Some(record) = self.records.get_mut(id) {
-                    record.failed(now);
-                }
+                false
             }
+        };
+        if let Some(record) = self.records.get_mut(id).filter(|_| !learned) {
+            record.failed(now);
         }
         self.queue.schedule(id, now);
     }

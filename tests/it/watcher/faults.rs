@@ -165,6 +165,25 @@ async fn workloads_that_are_gone_when_they_are_written_hold_up_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_workload_that_was_made_again_is_not_written_over_and_over_until_that_is_heard_of() {
+    let world = shop().await;
+    let web = name("deployments", "web");
+    world.api.hold("deployments");
+    world.api.delete(&web);
+    world
+        .api
+        .put("kubectl", &deployment("web", &["login"], &[]));
+    world.api.put("kubectl", &secret("login", "two"));
+    world.quiet().await;
+    let tries = world.count("patch", "deployments", "web");
+    assert!(tries <= 8, "{tries} tries while the watch lags");
+    world.api.release("deployments");
+    world.until_recorded().await;
+    world.api.put("kubectl", &secret("login", "three"));
+    world.until_rolled("web", 1).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_api_server_that_refuses_every_list_is_waited_for() {
     let api = crate::fake_api::FakeApi::default();
     api.put("kubectl", &secret("login", "one"));
