@@ -26,7 +26,7 @@ use hyper_util::{
 use rustls::{ServerConfig, server::ResolvesServerCert};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
@@ -112,7 +112,10 @@ impl Server {
             match listener.accept().await {
                 // Closed at once, rather than left to wait: whoever calls can go on without us.
                 Ok((stream, _)) => match self.permits.clone().try_acquire_owned() {
-                    Ok(permit) => self.connect(stream, permit),
+                    Ok(permit) => {
+                        at_once(&stream);
+                        self.connect(stream, permit);
+                    }
                     Err(_) => debug!("refused a connection: there are too many"),
                 },
                 Err(error) => {
@@ -152,6 +155,13 @@ impl Server {
                 debug!(error = %error, "a connection broke");
             }
         });
+    }
+}
+
+/// Otherwise an answer may wait 40 ms for the client to acknowledge the frame before it.
+fn at_once(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(error = %error, "a connection cannot be told not to wait");
     }
 }
 
