@@ -61,7 +61,7 @@ pub struct Engine {
     pub(super) listing: BTreeMap<&'static str, BTreeSet<WorkloadId>>,
     held_key: Option<Arc<HeldKey>>,
     /// When the last look at the key's Secret began that counted.
-    key_seen: Seq,
+    pub(super) key_seen: Seq,
     pub(super) key_wanted: Option<Instant>,
     pub(super) leads: bool,
     seq: Seq,

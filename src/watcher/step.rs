@@ -1,6 +1,6 @@
 //! One look at one workload: find its references, read what has to be read, decide, write.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -31,6 +31,9 @@ use crate::{
     },
 };
 
+/// How long a workload waits for a look at the installation key.
+const KEY_PAUSE: Duration = Duration::from_secs(1);
+
 impl Engine {
     /// Looks at a workload.
     pub(super) fn step(&mut self, id: &WorkloadId, now: Instant) {
@@ -52,6 +55,11 @@ impl Engine {
             self.count(Reason::NotOptedIn);
             return;
         }
+        if self.may_be_under_a_newer_key(id, &keyring) {
+            self.key_wanted = Some(now);
+            self.queue.schedule(id, now + KEY_PAUSE);
+            return;
+        }
         match self.next(id, &keyring, now) {
             None => {}
             Some(Next::Wait(at)) => self.queue.schedule(id, at),
@@ -61,6 +69,16 @@ impl Engine {
                 self.act(id, conclusion, &keyring, now);
             }
         }
+    }
+
+    /// Whether the workload was written with a key that we do not know, since it is younger than our last
+    /// look at the key's Secret.
+    fn may_be_under_a_newer_key(&self, id: &WorkloadId, keyring: &Keyring) -> bool {
+        self.records.get(id).is_some_and(|record| {
+            let observed = record.workload.facts.observed.as_ref();
+            let is_unknown = observed.is_some_and(|it| keyring.find(&it.key).is_none());
+            is_unknown && self.key_seen < record.received
+        })
     }
 
     fn next(&mut self, id: &WorkloadId, keyring: &Keyring, now: Instant) -> Option<Next> {

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::{
     World, config_map, deployment, name, secret,
-    world::{SHOP, installation_key},
+    world::{SHOP, installation_key, rotate_key},
 };
 use crate::fake_api::{Key, key};
 
@@ -212,13 +212,7 @@ async fn a_change_while_nobody_watches_is_acted_upon_once_and_nothing_else_is() 
 async fn a_rotated_key_is_taken_over_without_a_rollout() {
     let world = World::with(&[secret("login", "one"), deployment("web", &["login"], &[])]).await;
     let before = world.recorded("web", "Secret/login");
-    world.api.edit("admin", &installation_key(), |secret| {
-        let old = secret["data"]["key"].take();
-        secret["data"] = json!({
-            "key": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
-            "previous-key": old,
-        });
-    });
+    rotate_key(&world.api);
     super::until("digests are made anew", || {
         world.recorded("web", "Secret/login") != before
     })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{World, deployment, name, next_image, secret};
+use super::{World, deployment, name, next_image, secret, world::rotate_key};
 use crate::{fake_api::Effect, webhook::Webhook};
 
 async fn shop() -> World {
@@ -98,6 +98,22 @@ async fn a_deploy_that_brings_its_own_stamp_within_the_settle_window_is_one_roll
     world.quiet().await;
     assert_eq!(world.rollouts("web"), 1);
     assert_eq!(world.count("patch", "deployments", "web"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_under_a_key_that_is_news_is_compared_under_it() {
+    let world = shop().await;
+    world.api.hold("secrets");
+    rotate_key(&world.api);
+    let (webhook, web) = (Webhook::start(&world.api).await, name("deployments", "web"));
+    let next = |stored: Option<&Value>| next_image(stored.unwrap());
+    webhook.write(&world.api, "kubectl", &web, next).await;
+    world.api.put("kubectl", &secret("login", "two"));
+    world.quiet().await;
+    assert_eq!(world.rollouts("web"), 2, "the pods started on one");
+    world.api.release("secrets");
+    world.quiet().await;
+    assert_eq!(world.rollouts("web"), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -236,6 +236,17 @@ pub fn installation_key() -> Key {
     key("secrets", HOME, key::SECRET)
 }
 
+/// Puts another installation key before the one in use.
+pub fn rotate_key(api: &FakeApi) {
+    api.edit("admin", &installation_key(), |secret| {
+        let old = secret["data"]["key"].take();
+        secret["data"] = json!({
+            "key": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+            "previous-key": old,
+        });
+    });
+}
+
 /// The watcher's Lease.
 pub fn lease() -> Key {
     key("leases", HOME, LEASE)
