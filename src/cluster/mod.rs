@@ -15,3 +15,9 @@ pub use error::Error;
 
 /// The field manager of every write, and the component of every Event.
 pub const FIELD_MANAGER: &str = "restamp";
+
+/// A resource version as a number, to tell what came first: they can be compared since Kubernetes 1.35
+/// (KEP-5504), and could be in practice before. Nothing if it is not a number.
+pub fn version_number(resource_version: &str) -> Option<u64> {
+    resource_version.parse().ok()
+}

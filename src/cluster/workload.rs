@@ -11,7 +11,7 @@ use kube::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Error, FIELD_MANAGER, error::Request};
+use super::{Error, FIELD_MANAGER, error::Request, version_number};
 use crate::stamp::{
     annotations::STAMP,
     facts::Facts,
@@ -179,8 +179,7 @@ impl Workload {
         (self.generation, &self.facts) != (other.generation, &other.facts)
     }
 
-    /// Whether `other` is an older state of the same object. Resource versions can be compared as
-    /// numbers since Kubernetes 1.35 (KEP-5504), and could be in practice before.
+    /// Whether `other` is an older state of the same object.
     pub fn is_newer_than(&self, other: &Workload) -> bool {
         self.uid == other.uid
             && matches!((self.version(), other.version()), (Some(ours), Some(theirs)) if ours > theirs)
@@ -188,7 +187,7 @@ impl Workload {
 
     /// The resource version as a number, to compare it with others.
     pub fn version(&self) -> Option<u64> {
-        self.resource_version.parse().ok()
+        version_number(&self.resource_version)
     }
 }
 

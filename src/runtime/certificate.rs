@@ -37,28 +37,28 @@ const WAITS_FOR: &str = "certificate";
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// A file cannot be read.
-    #[error("cannot read {path}")]
+    #[error("cannot read {path}: {cause}")]
     File {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A file holds nothing that could be served.
-    #[error("{path} holds no PEM block of the right kind")]
+    #[error("{path} holds no PEM block of the right kind: {cause}")]
     Pem {
         /// Which file.
         path: PathBuf,
         /// What is wrong.
-        source: pem::Error,
+        cause: pem::Error,
     },
     /// The two files do not belong together, or are not for TLS.
-    #[error("{CERTIFICATE_FILE} and {KEY_FILE} in {dir} cannot be used together")]
+    #[error("{CERTIFICATE_FILE} and {KEY_FILE} in {dir} cannot be used together: {cause}")]
     Pair {
         /// The folder.
         dir: PathBuf,
         /// Why.
-        source: rustls::Error,
+        cause: rustls::Error,
     },
     /// The certificate is not one.
     #[error("{path} holds no X.509 certificate")]
@@ -123,7 +123,7 @@ impl Certificate {
     pub async fn follow(&self, expiry: &IntGauge) {
         let mut said = None;
         loop {
-            let problem = self.check().err().map(|error| describe(&error));
+            let problem = self.check().err().map(|error| error.to_string());
             if let Some(problem) = problem.as_ref().filter(|_| problem != said) {
                 warn!(error = problem, "the serving certificate cannot be used");
             }
@@ -141,7 +141,7 @@ impl Certificate {
     pub fn check(&self) -> Result<(), CertificateError> {
         let [chain, key] = [CERTIFICATE_FILE, KEY_FILE].map(|name| {
             let path = self.dir.join(name);
-            std::fs::read(&path).map_err(|source| CertificateError::File { path, source })
+            std::fs::read(&path).map_err(|cause| CertificateError::File { path, cause })
         });
         let (chain, key) = (chain?, key?);
         let content = content_of(&chain, &key);
@@ -170,7 +170,7 @@ impl Certificate {
     ) -> Result<(CertifiedKey, Timestamp), CertificateError> {
         let not_pem = |name: &str| {
             let path = self.dir.join(name);
-            move |source| CertificateError::Pem { path, source }
+            move |cause| CertificateError::Pem { path, cause }
         };
         let chain = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<Vec<_>, _>>()
@@ -181,10 +181,10 @@ impl Certificate {
             .map_err(not_pem(CERTIFICATE_FILE))?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(not_pem(KEY_FILE))?;
         let until = self.valid_until(leaf)?;
-        let key = CertifiedKey::from_der(chain, key, &default_provider()).map_err(|source| {
+        let key = CertifiedKey::from_der(chain, key, &default_provider()).map_err(|cause| {
             CertificateError::Pair {
                 dir: self.dir.clone(),
-                source,
+                cause,
             }
         })?;
         Ok((key, until))
@@ -231,11 +231,4 @@ fn content_of(chain: &[u8], key: &[u8]) -> [u8; 32] {
     let both: Vec<u8> = both.iter().flat_map(|one| one.as_ref()).copied().collect();
     content.copy_from_slice(digest(&SHA256, &both).as_ref());
     content
-}
-
-fn describe(error: &CertificateError) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }

@@ -78,7 +78,6 @@ pub enum Plan {
 /// A workload whose pods start anew, on sources that have to be read.
 pub struct Fresh {
     facts: Facts,
-    own: Own,
     /// What to read.
     pub sources: Vec<SourceName>,
 }
@@ -96,14 +95,18 @@ impl Admission<'_> {
         }
         // Which sources a regex or a mark selects is for the watcher to find; those that it found are
         // recorded.
-        let sources = resolve(&facts.policy, &facts.usages, &Unseen, recorded(&facts));
+        let sources = resolve(
+            &facts.policy,
+            &facts.usages,
+            &Seen(&Reads::new()),
+            recorded(&facts),
+        );
         if sources.is_empty() {
             return Plan::Answer(self.keep(&facts, Reason::NoSources));
         }
         Plan::Read(Box::new(Fresh {
             sources: sources.into_keys().collect(),
             facts,
-            own,
         }))
     }
 
@@ -114,9 +117,8 @@ impl Admission<'_> {
 
     /// The answer once the sources have been read.
     pub fn stamp(&self, fresh: &Fresh, reads: &Reads, keyring: &Keyring) -> Verdict {
-        let (facts, own) = (&fresh.facts, &fresh.own);
-        let catalog = Seen(reads);
-        let references = resolve(&facts.policy, &facts.usages, &catalog, recorded(facts));
+        let facts = &fresh.facts;
+        let references = resolve(&facts.policy, &facts.usages, &Seen(reads), recorded(facts));
         if references.is_empty() {
             return self.keep(facts, Reason::NoSources);
         }
@@ -127,7 +129,7 @@ impl Admission<'_> {
         };
         let case = Case {
             namespace: self.namespace,
-            stamp: own.stamp.as_deref(),
+            stamp: facts.stamp.as_deref(),
             observed: facts.observed.as_ref(),
             references: &references,
             live: &live,
@@ -216,19 +218,6 @@ impl Admission<'_> {
 
 fn recorded(facts: &Facts) -> Option<&super::observed::Entries> {
     facts.observed.as_ref().and_then(Observed::entries)
-}
-
-/// Before anything was read.
-struct Unseen;
-
-impl Catalog for Unseen {
-    fn marks(&self, _: &SourceName) -> Option<Marks> {
-        None
-    }
-
-    fn names(&self, _: SourceKind) -> Box<dyn Iterator<Item = &str> + '_> {
-        Box::new(std::iter::empty())
-    }
 }
 
 /// What was read, and nothing else.

@@ -9,7 +9,7 @@ use super::{
     annotations::{OBSERVED, STAMP},
     facts::Facts,
     patch::Own,
-    pod::PodTemplate,
+    pod::{ObjectMeta, PodTemplate},
 };
 
 /// A workload's JSON, read no further than needed.
@@ -22,15 +22,7 @@ pub struct Manifest<'a> {
 #[derive(Debug)]
 struct Template<'a> {
     json: &'a str,
-    metadata: Option<ObjectMeta>,
     pod: PodTemplate,
-}
-
-/// The metadata of a workload or of a pod template.
-#[derive(Debug, Deserialize)]
-pub struct ObjectMeta {
-    /// Nothing if the field is absent or null.
-    pub annotations: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -67,7 +59,7 @@ impl<'a> Manifest<'a> {
     pub fn template_metadata(&self) -> Option<Option<&ObjectMeta>> {
         self.template
             .as_ref()
-            .map(|template| template.metadata.as_ref())
+            .map(|template| template.pod.metadata.as_ref())
     }
 
     /// Our annotations on it.
@@ -106,13 +98,8 @@ impl<'a> Manifest<'a> {
 
 impl<'a> Template<'a> {
     fn parse(json: &'a str) -> serde_json::Result<Self> {
-        let WithMetadata { metadata } = serde_json::from_str(json)?;
         let pod = serde_json::from_str(json)?;
-        Ok(Self {
-            json,
-            metadata,
-            pod,
-        })
+        Ok(Self { json, pod })
     }
 }
 

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     annotations::{OBSERVED, STAMP},
-    manifest::{Manifest, ObjectMeta},
+    manifest::Manifest,
+    pod::ObjectMeta,
 };
 
 /// The most bytes that the keys and values of an object's annotations may take together

@@ -17,8 +17,8 @@ use super::{
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct PodTemplate {
-    #[serde(deserialize_with = "or_default")]
-    metadata: TemplateMetadata,
+    /// Nothing if the field is absent or null.
+    pub metadata: Option<ObjectMeta>,
     #[serde(deserialize_with = "or_default")]
     spec: PodSpec,
 }
@@ -26,7 +26,11 @@ pub struct PodTemplate {
 impl PodTemplate {
     /// The annotations of the template.
     pub fn annotations(&self) -> &BTreeMap<String, String> {
-        &self.metadata.annotations
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        let metadata = self.metadata.as_ref();
+        metadata
+            .and_then(|metadata| metadata.annotations.as_ref())
+            .unwrap_or(&NONE)
     }
 
     /// The sources that the pod spec uses, with what it uses of each, and what is wrong with their names.
@@ -91,11 +95,11 @@ impl Usages {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct TemplateMetadata {
-    #[serde(deserialize_with = "or_default")]
-    annotations: BTreeMap<String, String>,
+/// The metadata of a workload or of a pod template.
+#[derive(Debug, Deserialize)]
+pub struct ObjectMeta {
+    /// Nothing if the field is absent or null.
+    pub annotations: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube::runtime::watcher::Event;
 
 use crate::{
-    cluster::source::{Content, Row, Version},
+    cluster::{
+        source::{Content, Row, Version},
+        version_number,
+    },
     stamp::{
         decide::Live,
         digest::SourceDigests,
@@ -327,10 +330,8 @@ impl Sources {
     }
 }
 
-/// Resource versions can be compared as numbers since Kubernetes 1.35 (KEP-5504), and could be in practice
-/// before.
 fn number(version: &Version) -> Option<u64> {
-    version.resource_version.parse().ok()
+    version_number(&version.resource_version)
 }
 
 /// The sources of one namespace, as a catalog for the core.
