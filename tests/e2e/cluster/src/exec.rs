@@ -30,6 +30,9 @@ pub(crate) async fn run(command: &[OsString]) -> Result<u8> {
     let (program, arguments) = command.split_first().context("no command is given")?;
     let mut command = Command::new(program);
     command.args(arguments);
+    for (name, _) in env::vars_os().filter(|(name, _)| is_of_cargo_run(name)) {
+        command.env_remove(name);
+    }
     let given = env::var_os(GIVEN).is_some_and(|given| !given.is_empty());
     // Before we listen for signals: a build blocks, and a signal is to end it.
     let binaries = (!given).then(binaries::ensure).transpose()?;
@@ -56,6 +59,18 @@ pub(crate) async fn run(command: &[OsString]) -> Result<u8> {
         status = guest.wait() => status.map(exit_code),
         never = watch(cluster.as_mut()) => match never {},
     }
+}
+
+/// What `cargo run` says about this program. A cargo that we run would build anew what looks at it.
+fn is_of_cargo_run(name: &OsStr) -> bool {
+    let prefixes = [
+        "CARGO_MANIFEST_",
+        "CARGO_PKG_",
+        "CARGO_CRATE_",
+        "CARGO_BIN_",
+    ];
+    let name = name.to_string_lossy();
+    prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 async fn watch(cluster: Option<&mut Cluster>) -> Infallible {
