@@ -17,10 +17,10 @@ DEV_HOSTS ?=
 .DEFAULT_GOAL := help
 # The steps of `test` say more in order, and cargo uses every core by itself.
 .NOTPARALLEL:
-.PHONY: help build demo cluster dev-certs test test-core test-unit e2e ground fmt fmt-check lint deny doc clean needs-rust
+.PHONY: help build demo cluster dev-certs test test-core test-unit e2e bench-admission ground fmt fmt-check lint deny doc clean needs-rust
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "demo, cluster, test and e2e use a Kubernetes control plane of their own. The first of them builds"
 	@echo "it, which takes 10 to 15 minutes and shows how far it is; it is kept in $(CACHE)."
@@ -49,6 +49,9 @@ test-unit: needs-rust ## Every test that needs no cluster
 # They wait more than they compute, so more of them run at once than there are cores.
 e2e: needs-rust ## The tests on a real API server, or on the cluster of E2E_KUBECONFIG
 	$(WITH_CLUSTER) $(CARGO) test --locked --features e2e --test e2e -- --test-threads 6
+
+bench-admission: needs-rust ## What the webhook adds to a CREATE (docs/benchmarks.md)
+	RESTAMP_LOG_LEVEL=info $(WITH_CLUSTER) $(CARGO) bench --locked --features e2e --bench admission
 
 # Builds the control plane unless it has been built already, so that what is missing for it is said first.
 ground: needs-rust

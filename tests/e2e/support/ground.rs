@@ -180,22 +180,22 @@ impl Ground {
         Client::try_from(config).expect("a client")
     }
 
-    /// A counter of the API server's own, summed over its series; 0 if there is none.
-    pub async fn api_server_metric(&self, name: &str) -> f64 {
+    /// A counter of the API server's own, summed over its series that contain `part`; 0 if there is none.
+    pub async fn api_server_metric(&self, name: &str, part: &str) -> f64 {
         let request = http::Request::get("/metrics").body(Vec::new());
         let request = request.expect("a request");
         let text = self.client().await.request_text(request).await;
         let series = format!("{name}{{");
         text.expect("metrics")
             .lines()
-            .filter(|line| line.starts_with(&series))
+            .filter(|line| line.starts_with(&series) && line.contains(part))
             .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
             .sum()
     }
 
     /// How many requests went on without the webhook, since it gave no answer.
     pub async fn failed_open(&self) -> f64 {
-        self.api_server_metric("apiserver_admission_webhook_fail_open_count")
+        self.api_server_metric("apiserver_admission_webhook_fail_open_count", "")
             .await
     }
 

@@ -1,6 +1,6 @@
 //! A running process of Restamp: a watcher or a webhook.
 
-use std::{path::Path, process::Command};
+use std::{env, path::Path, process::Command};
 
 use restamp_test_cluster::install::Process;
 
@@ -23,8 +23,10 @@ impl Replica {
         command
             .args(args)
             .args(["--admin-listen", &format!("127.0.0.1:{admin}")])
-            .env("KUBECONFIG", kubeconfig)
-            .env("RESTAMP_LOG_LEVEL", "info,restamp=debug");
+            .env("KUBECONFIG", kubeconfig);
+        if env::var_os("RESTAMP_LOG_LEVEL").is_none() {
+            command.env("RESTAMP_LOG_LEVEL", "info,restamp=debug");
+        }
         let process = Process::start(command, log).expect("restamp starts");
         Self { process, admin }
     }
