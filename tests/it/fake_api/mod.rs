@@ -18,7 +18,6 @@ use http_body_util::BodyExt;
 use kube::Client;
 use serde_json::Value;
 
-pub use merge::merge;
 pub use request::Call;
 use store::Store;
 pub use store::{Key, key};
@@ -130,19 +129,14 @@ impl FakeApi {
         self.state().store.compact();
     }
 
-    /// Every state of every object of a resource of a namespace, in the order of the writes, each with its
-    /// resource; nothing in the place of one that was deleted.
-    pub fn history(&self, namespace: &str) -> Vec<(String, Option<Value>)> {
+    /// Every state of every object of a namespace, in the order of the writes; nothing in the place of one
+    /// that was deleted.
+    pub fn history(&self, namespace: &str) -> Vec<(Key, Option<Value>)> {
         let state = self.state();
-        let of_namespace = |object: &Option<&Value>| {
-            object.is_none_or(|object| object["metadata"]["namespace"] == namespace)
-        };
-        let history = state
-            .store
-            .history()
-            .filter(|(_, object)| of_namespace(object));
+        let history = state.store.history();
+        let history = history.filter(|(key, _)| key.namespace == namespace);
         history
-            .map(|(resource, object)| (resource.to_owned(), object.cloned()))
+            .map(|(key, object)| (key, object.cloned()))
             .collect()
     }
 

@@ -75,7 +75,7 @@ impl Store {
     pub fn put(&mut self, object: &Value, manager: &str) -> Value {
         let key = key_of(object);
         let before = self.objects.get(&key);
-        let mut object = object.clone();
+        let mut object = without_empty_annotations(object.clone());
         if let Some(before) = before {
             for field in ["uid", "resourceVersion", "generation", "managedFields"] {
                 object["metadata"][field] = before["metadata"][field].clone();
@@ -163,10 +163,10 @@ impl Store {
     }
 
     /// Every object that was ever written, in order; nothing in the place of one that was deleted.
-    pub fn history(&self) -> impl Iterator<Item = (&str, Option<&Value>)> {
+    pub fn history(&self) -> impl Iterator<Item = (Key, Option<&Value>)> {
         self.changes.iter().map(|change| {
             let object = (change.what != "DELETED").then_some(&change.object);
-            (change.resource.as_str(), object)
+            (key_of(&change.object), object)
         })
     }
 
@@ -235,6 +235,15 @@ fn key_of(object: &Value) -> Key {
         namespace: text(&object["metadata"]["namespace"]),
         name: text(&object["metadata"]["name"]),
     }
+}
+
+fn without_empty_annotations(mut object: Value) -> Value {
+    for parent in ["/metadata", "/spec/template/metadata"] {
+        if let Some(Value::Object(metadata)) = object.pointer_mut(parent) {
+            metadata.retain(|field, value| field != "annotations" || *value != json!({}));
+        }
+    }
+    object
 }
 
 /// One entry per manager, with the time of its last write; versions serve as seconds.

@@ -38,6 +38,15 @@ impl Shop {
         assert!(self.world.stamp("web").is_some());
     }
 
+    /// Makes `web`, which the watcher hears of after all that happens `meanwhile`.
+    async fn deploy_unheard(&self, meanwhile: impl AsyncFnOnce()) {
+        self.api().hold("deployments");
+        self.deploy().await;
+        meanwhile().await;
+        self.world.quiet().await;
+        self.api().release("deployments");
+    }
+
     /// Makes Secret `login`, or changes it.
     fn put(&self, value: &str) {
         self.api().put("kubectl", &secret("login", value));
@@ -97,11 +106,7 @@ async fn a_source_that_is_made_right_after_its_workload_restarts_nothing() {
 async fn a_source_that_is_heard_of_before_its_workload_restarts_nothing() {
     for objects in [vec![], vec![other()]] {
         let shop = Shop::with(&objects).await;
-        shop.api().hold("deployments");
-        shop.deploy().await;
-        shop.put("one");
-        shop.world.quiet().await;
-        shop.api().release("deployments");
+        shop.deploy_unheard(async || shop.put("one")).await;
         shop.expect_adopted().await;
     }
 }
@@ -137,12 +142,11 @@ async fn a_source_that_was_replaced_since_is_stale() {
 #[tokio::test(start_paused = true)]
 async fn a_source_that_changed_since_is_stale() {
     let shop = Shop::with(&[]).await;
-    shop.api().hold("deployments");
-    shop.deploy().await;
-    shop.put("one");
-    shop.put("two");
-    shop.world.quiet().await;
-    shop.api().release("deployments");
+    shop.deploy_unheard(async || {
+        shop.put("one");
+        shop.put("two");
+    })
+    .await;
     shop.expect_one_rollout().await;
 }
 
@@ -150,13 +154,12 @@ async fn a_source_that_changed_since_is_stale() {
 async fn a_source_that_was_replaced_before_its_workload_is_heard_of_is_stale() {
     for objects in [vec![], vec![other()]] {
         let shop = Shop::with(&objects).await;
-        shop.api().hold("deployments");
-        shop.deploy().await;
-        shop.put("one");
-        shop.delete();
-        shop.put("two");
-        shop.world.quiet().await;
-        shop.api().release("deployments");
+        shop.deploy_unheard(async || {
+            shop.put("one");
+            shop.delete();
+            shop.put("two");
+        })
+        .await;
         shop.expect_one_rollout().await;
     }
 }
@@ -166,13 +169,12 @@ async fn a_source_that_was_replaced_before_its_workload_is_heard_of_is_stale() {
 async fn a_source_that_came_and_went_before_its_workload_is_heard_of_is_stale_when_it_is_back() {
     for objects in [vec![], vec![other()]] {
         let shop = Shop::with(&objects).await;
-        shop.api().hold("deployments");
-        shop.deploy().await;
-        shop.put("one");
-        shop.world.quiet().await;
-        shop.delete();
-        shop.world.quiet().await;
-        shop.api().release("deployments");
+        shop.deploy_unheard(async || {
+            shop.put("one");
+            shop.world.quiet().await;
+            shop.delete();
+        })
+        .await;
         shop.world.quiet().await;
         shop.put("two");
         shop.expect_one_rollout().await;
@@ -260,15 +262,29 @@ async fn a_source_that_came_and_went_before_a_late_answer_is_stale_when_it_is_ba
 #[tokio::test(start_paused = true)]
 async fn a_source_that_came_and_went_while_its_watch_was_down_is_stale_when_it_is_back() {
     let shop = Shop::with(&[]).await;
-    shop.api().hold("deployments");
+    shop.deploy_unheard(async || {
+        shop.world.quiet().await;
+        shop.api().cut("secrets");
+        shop.put("one");
+        shop.delete();
+        shop.api().compact();
+    })
+    .await;
+    shop.world.quiet().await;
+    shop.put("two");
+    shop.expect_one_rollout().await;
+}
+
+/// Pods that waited for it may have started with what came and went.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_came_and_went_in_a_gap_is_stale_when_it_is_back() {
+    let shop = Shop::with(&[]).await;
     shop.deploy().await;
     shop.world.quiet().await;
     shop.api().cut("secrets");
     shop.put("one");
     shop.delete();
     shop.api().compact();
-    shop.world.quiet().await;
-    shop.api().release("deployments");
     shop.world.quiet().await;
     shop.put("two");
     shop.expect_one_rollout().await;

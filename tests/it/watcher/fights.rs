@@ -28,8 +28,9 @@ async fn operator(world: &World, seconds: u32, known: impl Fn(&mut Value)) {
 }
 
 fn without_stamp(web: &mut Value) {
-    let annotations = &mut web["spec"]["template"]["metadata"]["annotations"];
-    annotations.as_object_mut().unwrap().remove(STAMP);
+    if let Some(annotations) = web.pointer_mut("/spec/template/metadata/annotations") {
+        annotations.as_object_mut().unwrap().remove(STAMP);
+    }
 }
 
 fn without_memory(web: &mut Value) {

@@ -8,10 +8,8 @@ mod leadership;
 mod logs;
 mod order;
 mod simulation;
-mod webhook;
 mod world;
 
-pub use webhook::stamp_as_webhook;
 pub use world::{
-    HOME, World, config_map, deployment, installation_key, name, next_image, secret, until,
+    HOME, SHOP, World, config_map, deployment, installation_key, name, next_image, secret, until,
 };

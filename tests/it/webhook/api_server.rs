@@ -28,6 +28,8 @@ pub const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
 pub struct Webhook {
     /// What it counts.
     pub metrics: WebhookMetrics,
+    /// The key that it uses.
+    pub keyring: CurrentKeyring,
     router: Router,
 }
 
@@ -93,16 +95,31 @@ impl Webhook {
         Self::new(api, follow_key(api).await)
     }
 
+    /// One that follows the installation key from now on.
+    pub async fn following(api: &FakeApi) -> Self {
+        let keyring = follow_key(api).await;
+        let readiness = Readiness::default();
+        let follow = keyring
+            .clone()
+            .follow(api.client(), HOME.to_owned(), readiness);
+        tokio::spawn(follow);
+        Self::new(api, keyring)
+    }
+
     /// One with this key.
     pub fn new(api: &FakeApi, keyring: CurrentKeyring) -> Self {
         let metrics = WebhookMetrics::new().unwrap();
         let router = router(Admitter {
             client: api.client(),
             namespace: HOME.to_owned(),
-            keyring,
+            keyring: keyring.clone(),
             metrics: metrics.clone(),
         });
-        Self { metrics, router }
+        Self {
+            metrics,
+            keyring,
+            router,
+        }
     }
 
     /// Any request.

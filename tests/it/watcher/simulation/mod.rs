@@ -1,0 +1,229 @@
+//! P1, P2 and P4 under random histories: changes, deploys, undos, faults, crashes, late and lost events,
+//! conflicts; watcher and webhook unmodified, in one process. The pods are looked at whenever all is quiet.
+//!
+//! Each history is a seed, so that a failure can be run again: `SIMULATE=SEED cargo test simulation`; more
+//! of them with `SIMULATE=FIRST..LAST`.
+
+mod dice;
+mod events;
+mod users;
+mod verdict;
+
+use std::{env, ops::RangeInclusive, time::Duration};
+
+use restamp::stamp::annotations::SETTLE;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use self::{
+    dice::Dice,
+    events::Event,
+    verdict::{Verdict, writes},
+};
+use super::{World, deployment, secret};
+use crate::{fake_api::FakeApi, webhook::Webhook};
+
+/// The Secrets that there are.
+const SOURCES: [&str; 2] = ["login", "mail"];
+/// How many histories of each sort are run, unless others are asked for.
+const SEEDS: u64 = 60;
+/// After this time everything that is under way has ended, the longest pauses included.
+const QUIET: Duration = Duration::from_secs(700);
+
+/// Which things happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weather {
+    /// Users come and go, and everything works: nothing may be missed, and nothing needless done.
+    Calm,
+    /// Crashes and faults, too. What comes while nobody watches is in doubt, and restarts pods once more.
+    Fair,
+    /// Some write without the webhook. What then is stored without any memory cannot be missed, and who
+    /// rolls out without a stamp rolls out twice.
+    Blind,
+    /// Late watches and late reads, too, and a webhook that cannot read. A change that comes and goes
+    /// meanwhile may cost a rollout, so only what is missed counts.
+    Foul,
+    /// A source and its workload come and go while watches lag, and nothing else happens.
+    Fog,
+}
+
+impl Weather {
+    /// What happens in one history: about half of what can, since rare sequences need few sorts of events.
+    fn some_events(self, dice: &mut Dice) -> Vec<Event> {
+        let all = self.events();
+        let some: Vec<_> = all.iter().copied().filter(|_| dice.below(2) == 0).collect();
+        if self == Weather::Fog || some.len() < 3 {
+            all
+        } else {
+            some
+        }
+    }
+
+    fn events(self) -> Vec<Event> {
+        let of = |events: &[Event]| events.to_vec();
+        match self {
+            Weather::Calm => of(&Event::CALM),
+            Weather::Fair => [of(&Event::CALM), of(&Event::FAULTS)].concat(),
+            Weather::Blind => [of(&Event::CALM), of(&Event::FAULTS), of(&Event::BLIND)].concat(),
+            Weather::Foul => [of(&Event::CALM), of(&Event::FAULTS), of(&Event::LATE)].concat(),
+            Weather::Fog => of(&Event::FOG),
+        }
+    }
+
+    /// After this time everything that is under way has ended: without faults nothing waits long.
+    fn quiet(self) -> Duration {
+        match self {
+            Weather::Fog => Duration::from_secs(100),
+            _ => QUIET,
+        }
+    }
+
+    /// What must not be.
+    fn judge(self, verdict: &Verdict) -> Result<(), &'static str> {
+        let excused = matches!(self, Weather::Blind | Weather::Foul) && verdict.unrecorded;
+        if verdict.missed && !excused {
+            return Err("a change was missed");
+        }
+        if verdict.dragged > 0 && self != Weather::Blind {
+            return Err("a write rolled out what would not have without Restamp");
+        }
+        match self {
+            Weather::Foul | Weather::Fog => Ok(()),
+            Weather::Calm if verdict.doubtful > 0 => Err("a rollout in doubt where there is none"),
+            _ if verdict.needless > 0 => Err("a needless rollout"),
+            Weather::Calm | Weather::Fair if verdict.after_blind > 0 => Err("nobody was blind"),
+            _ => Ok(()),
+        }
+    }
+}
+
+struct Simulation {
+    seed: u64,
+    dice: Dice,
+    weather: Weather,
+    events: Vec<Event>,
+    /// How long nothing happens between two events, in milliseconds.
+    pauses: &'static [u64],
+    /// The Secrets that the Deployment uses.
+    sources: &'static [&'static str],
+    world: World,
+    webhook: Webhook,
+    settle: &'static str,
+    /// Counts contents: none comes back.
+    content: u64,
+    trace: Vec<String>,
+}
+
+impl Simulation {
+    async fn start(seed: u64, weather: Weather) -> Self {
+        let mut dice = Dice::new(seed);
+        let settle = dice.pick(&["0s", "2s"]);
+        let sources = match weather {
+            Weather::Fog => &SOURCES[..1],
+            _ => dice.pick(&[&SOURCES[..], &SOURCES[..1]]),
+        };
+        let [login, mail] = SOURCES.map(|name| secret(name, "0"));
+        let world = World::with(&[login, mail, manifest(sources, settle)]).await;
+        let webhook = Webhook::following(&world.api).await;
+        Self {
+            seed,
+            events: weather.some_events(&mut dice),
+            pauses: dice.pick(&[&[0, 100, 1000, 2500, 20_000][..], &[0, 100]]),
+            dice,
+            weather,
+            sources,
+            world,
+            webhook,
+            content: 0,
+            settle,
+            trace: vec![format!("settle {settle}, sources {sources:?}")],
+        }
+    }
+
+    fn api(&self) -> FakeApi {
+        self.world.api.clone()
+    }
+
+    /// One thing happens, and then some time passes: never a whole number of seconds, since a retry that
+    /// falls on the very instant of a change is a race that nobody can win.
+    async fn step(mut self) -> Self {
+        let event = self.dice.pick(&self.events);
+        let (mut simulation, what) = self.carry_out(event).await;
+        let dice = &mut simulation.dice;
+        let pause = dice.pick(simulation.pauses) + dice.below(97) + 1;
+        simulation.trace.push(format!("{what}, then {pause} ms"));
+        sleep(Duration::from_millis(pause)).await;
+        simulation
+    }
+
+    fn judge(&self) {
+        let (seed, weather, verdict) = (self.seed, self.weather, Verdict::of(&self.api()));
+        if let Err(wrong) = weather.judge(&verdict) {
+            let (trace, writes) = (self.trace.join("\n"), writes(&self.api()));
+            panic!("seed {seed}, {weather:?}: {wrong}: {verdict:?}\n{trace}\n{writes}");
+        }
+    }
+}
+
+/// The Deployment as its owner has it.
+fn manifest(sources: &[&str], settle: &str) -> Value {
+    let mut web = deployment("web", sources, &[]);
+    web["metadata"]["annotations"][SETTLE] = json!(settle);
+    web
+}
+
+async fn run(seed: u64, weather: Weather) {
+    let mut simulation = Simulation::start(seed, weather).await;
+    for _ in 0..5 + simulation.dice.below(25) {
+        simulation = simulation.step().await;
+    }
+    simulation.rest().await;
+    simulation.world.kill().await;
+}
+
+fn seeds() -> RangeInclusive<u64> {
+    let number = |text: &str| text.parse().expect("a number");
+    match env::var("SIMULATE") {
+        Err(_) => 1..=SEEDS,
+        Ok(asked) => match asked.split_once("..") {
+            Some((first, last)) => number(first)..=number(last),
+            None => number(&asked)..=number(&asked),
+        },
+    }
+}
+
+fn simulate(weather: Weather) {
+    for seed in seeds() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        runtime.block_on(run(seed, weather));
+    }
+}
+
+#[test]
+fn nothing_is_missed_and_nothing_needless_done_while_all_is_well() {
+    simulate(Weather::Calm);
+}
+
+#[test]
+fn nothing_is_missed_and_nothing_needless_done_whatever_fails() {
+    simulate(Weather::Fair);
+}
+
+#[test]
+fn only_what_was_never_recorded_is_missed_when_writes_go_past_the_webhook() {
+    simulate(Weather::Blind);
+}
+
+#[test]
+fn nothing_is_missed_when_sources_come_and_go_behind_late_watches() {
+    simulate(Weather::Fog);
+}
+
+#[test]
+fn nothing_is_missed_when_watches_and_reads_are_late() {
+    simulate(Weather::Foul);
+}

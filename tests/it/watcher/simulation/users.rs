@@ -1,0 +1,169 @@
+//! What people and their tools do.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::{
+    SOURCES, Simulation, Weather, manifest,
+    verdict::{BLIND, USER},
+};
+use crate::{
+    fake_api::Key,
+    watcher::{SHOP, name, secret},
+};
+
+fn web() -> Key {
+    name("deployments", "web")
+}
+
+fn image(object: &mut Value) -> &mut Value {
+    &mut object["spec"]["template"]["spec"]["containers"][0]["image"]
+}
+
+impl Simulation {
+    /// A source gets content that it never had.
+    pub fn change(&mut self) -> String {
+        let source = self.dice.pick(self.sources);
+        self.give(source);
+        format!("{source} to {}", self.content)
+    }
+
+    /// Every source that is missing gets content that it never had.
+    pub fn fill(&mut self) {
+        for source in self.sources {
+            if self.api().get(&name("secrets", source)).is_none() {
+                self.give(source);
+            }
+        }
+    }
+
+    fn give(&mut self, source: &str) {
+        self.content += 1;
+        let content = secret(source, &self.content.to_string());
+        self.api().put(USER, &content);
+    }
+
+    /// A source is deleted, and made again after a while.
+    pub async fn recreate(&mut self) -> String {
+        let source = self.dice.pick(self.sources);
+        let stored = self.api().get(&name("secrets", source));
+        self.api().delete(&name("secrets", source));
+        let pause = self.dice.pick(&[3, 1500, 7300]);
+        sleep(Duration::from_millis(pause)).await;
+        self.content += 1;
+        let mut again = secret(source, &self.content.to_string());
+        if let (Some(stored), 0) = (stored, self.dice.below(2)) {
+            again["data"] = stored["data"].clone();
+        }
+        self.api().put(USER, &again);
+        format!("{source} after {pause} ms with {}", again["data"]["value"])
+    }
+
+    /// A source is deleted.
+    pub fn delete(&mut self) -> String {
+        let source = self.dice.pick(self.sources);
+        self.api().delete(&name("secrets", source));
+        source.to_owned()
+    }
+
+    /// A label is put on an object.
+    pub fn relabel(&mut self) -> String {
+        let label = self.dice.below(1000).to_string();
+        let object = self.dice.pick(&[
+            ("secrets", "login"),
+            ("secrets", "mail"),
+            ("deployments", "web"),
+        ]);
+        let key = name(object.0, object.1);
+        if self.api().get(&key).is_some() {
+            self.api().edit(USER, &key, |it| {
+                it["metadata"]["labels"] = json!({ "a": label });
+            });
+        }
+        object.1.to_owned()
+    }
+
+    /// Somebody reads the workload, changes its image, and writes it.
+    pub async fn deploy(&mut self, seen: bool) -> String {
+        let new = self.next_image();
+        let next = |stored: Option<&Value>| {
+            let mut next = stored.unwrap().clone();
+            *image(&mut next) = json!(new);
+            next
+        };
+        self.write(seen, next).await;
+        new
+    }
+
+    /// Somebody writes the workload as his manifest has it.
+    pub async fn put(&mut self, seen: bool) -> String {
+        let (sources, settle) = (self.sources, self.settle);
+        let new = self.dice.below(2) == 0;
+        let new = new.then(|| self.next_image());
+        let next = |stored: Option<&Value>| {
+            let mut next = manifest(sources, settle);
+            *image(&mut next) = match &new {
+                Some(new) => json!(new),
+                None => image(&mut stored.unwrap().clone()).clone(),
+            };
+            next
+        };
+        self.write(seen, next).await;
+        new.unwrap_or_else(|| "with the same image".to_owned())
+    }
+
+    /// Somebody puts an earlier pod template back, stamp and all.
+    pub async fn undo(&mut self, seen: bool) -> String {
+        let history = self.api().history(SHOP);
+        let workloads = history.into_iter().filter(|(key, _)| *key == web());
+        let workloads: Vec<_> = workloads.filter_map(|(_, object)| object).collect();
+        let earlier = self.dice.index(workloads.len());
+        let template = &workloads[earlier]["spec"]["template"];
+        let next = |stored: Option<&Value>| {
+            let mut next = stored.unwrap().clone();
+            next["spec"]["template"] = template.clone();
+            next
+        };
+        self.write(seen, next).await;
+        format!("to state {earlier} of {}", workloads.len())
+    }
+
+    /// The workload is deleted, and made again from its manifest.
+    pub async fn remake(&mut self) -> String {
+        let (sources, settle, new) = (self.sources, self.settle, self.next_image());
+        self.api().delete(&web());
+        let pause = self.dice.pick(&[0, 700]);
+        sleep(Duration::from_millis(pause)).await;
+        let next = |_: Option<&Value>| {
+            let mut next = manifest(sources, settle);
+            *image(&mut next) = json!(new);
+            next
+        };
+        self.write(true, next).await;
+        let missing = SOURCES.map(|source| self.api().get(&name("secrets", source)).is_none());
+        format!("after {pause} ms; missing sources: {missing:?}")
+    }
+
+    /// An image that never was.
+    fn next_image(&mut self) -> String {
+        self.content += 1;
+        format!("web:{}", self.content)
+    }
+
+    /// Somebody writes the workload, past the webhook if that has not `seen` it.
+    async fn write(&self, seen: bool, make: impl Fn(Option<&Value>) -> Value) {
+        let api = self.api();
+        if !seen {
+            let stored = api.get(&web());
+            api.put(BLIND, &make(stored.as_ref()));
+            return;
+        }
+        if self.weather != Weather::Foul {
+            // A webhook that cannot read is as good as none.
+            api.heal();
+        }
+        self.webhook.write(&api, USER, &web(), make).await;
+    }
+}
