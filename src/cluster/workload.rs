@@ -1,6 +1,11 @@
 //! Workloads: every kind is an entry in one table.
 
-use std::{cmp::Ordering, collections::BTreeMap, fmt};
+use std::{
+    cmp::Ordering,
+    collections::BTreeMap,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::{
@@ -147,8 +152,8 @@ pub struct Workload {
     pub uid: Box<str>,
     /// The version that a write is bound to.
     pub resource_version: Box<str>,
-    /// Counts changes of the spec.
-    pub generation: i64,
+    /// Tells one pod template from another, in this process.
+    pub template: u64,
     /// What matters to a decision.
     pub facts: Facts,
     /// The field manager that wrote the spec or our annotations last, other than us.
@@ -159,12 +164,16 @@ impl Workload {
     /// Reads an object; nothing if it has no name or namespace, which cannot be.
     pub fn parse(kind: &'static WorkloadKind, object: &DynamicObject) -> Option<Self> {
         let metadata = &object.metadata;
-        let template = template(kind, &object.data);
+        let json = template(kind, &object.data);
+        // One that is malformed uses nothing: the API server lets none pass for the built-in kinds.
+        let template = json
+            .and_then(|json| PodTemplate::deserialize(json).ok())
+            .unwrap_or_default();
         Some(Self {
             id: id(kind, metadata)?,
             uid: metadata.uid.clone().unwrap_or_default().into(),
             resource_version: metadata.resource_version.clone().unwrap_or_default().into(),
-            generation: metadata.generation.unwrap_or_default(),
+            template: fingerprint(json),
             facts: Facts::parse(
                 metadata.annotations.as_ref().unwrap_or(&BTreeMap::new()),
                 &template,
@@ -176,7 +185,7 @@ impl Workload {
 
     /// Whether there is something to decide anew.
     pub fn differs_from(&self, other: &Workload) -> bool {
-        (self.generation, &self.facts) != (other.generation, &other.facts)
+        (self.template, &self.facts) != (other.template, &other.facts)
     }
 
     /// Whether `other` is an older state of the same object.
@@ -200,14 +209,15 @@ pub fn id(kind: &'static WorkloadKind, metadata: &ObjectMeta) -> Option<Workload
     })
 }
 
-/// The pod template. One that is missing or malformed uses nothing: the API server lets neither pass
-/// for the built-in kinds.
-fn template(kind: &WorkloadKind, object: &Value) -> PodTemplate {
-    kind.template
-        .iter()
-        .try_fold(object, |value, field| value.get(field))
-        .and_then(|template| PodTemplate::deserialize(template).ok())
-        .unwrap_or_default()
+fn template<'a>(kind: &WorkloadKind, object: &'a Value) -> Option<&'a Value> {
+    let mut path = kind.template.iter();
+    path.try_fold(object, |value, field| value.get(field))
+}
+
+fn fingerprint(template: Option<&Value>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    template.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn last_writer(fields: &[ManagedFieldsEntry]) -> Option<Box<str>> {

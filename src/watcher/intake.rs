@@ -99,7 +99,14 @@ impl Engine {
         }
         record.received = seq;
         record.touch(now);
-        if matches!(via, Via::Watch | Via::Written) {
+        let is_watched = matches!(via, Via::Watch | Via::Written);
+        if before
+            .as_ref()
+            .is_none_or(|before| before.template != record.workload.template)
+        {
+            record.template_written(record.workload.version().filter(|_| is_watched));
+        }
+        if is_watched {
             note_absences(record, before.as_ref(), &self.sources);
         }
         self.index.set(id.clone(), interests(&record.workload));
@@ -172,22 +179,16 @@ impl Engine {
     }
 }
 
-/// Takes note of the sources that are absent for the workload now and were not before: what arrives while it
-/// is watched needs no restart.
-///
-/// Pods may have started long before a record, but not before the template was written.
+/// Takes note of the sources that are recorded as absent now and were not before: what arrives while it is
+/// watched needs no restart, unless pods may have started with what was there before.
 fn note_absences(record: &mut Record, before: Option<&Workload>, sources: &Sources) {
-    let workload = &record.workload;
-    let rolled = before.is_none_or(|before| before.generation != workload.generation);
-    let written_at = workload.version().filter(|_| rolled);
+    let Some(version) = record.template_version() else {
+        return;
+    };
     let observed = before.and_then(|before| before.facts.observed.as_ref());
     for source in record.newly_absent(observed) {
         let id = source.within(&record.workload.id.namespace);
-        let absence = match written_at {
-            Some(version) => sources.absence(&id, version),
-            None => sources.absence_since_read(&id),
-        };
-        match absence {
+        match sources.absence(&id, version) {
             Some(Absence::Lasting(session)) => record.watch_absence(source, session),
             Some(Absence::Ended(version)) => record.note_arrival(source, version.clone()),
             None => {}

@@ -54,6 +54,8 @@ pub struct Record {
     repairs: Repairs,
     /// The highest number of a stamp that we wrote.
     last_stamp: Option<u64>,
+    /// At which version the pod template was written, if that was watched.
+    template_version: Option<u64>,
     absences: BTreeMap<SourceName, Seq>,
     arrivals: BTreeMap<SourceName, Version>,
 }
@@ -89,6 +91,7 @@ impl Record {
             retry_refused: None,
             repairs: Repairs::default(),
             last_stamp: None,
+            template_version: None,
             absences: BTreeMap::new(),
             arrivals: BTreeMap::new(),
         }
@@ -204,6 +207,16 @@ impl Record {
         };
         let now = absent(self.workload.facts.observed.as_ref());
         now.difference(&absent(before)).cloned().collect()
+    }
+
+    /// The pod template was changed, at `version` if that was watched.
+    pub fn template_written(&mut self, version: Option<u64>) {
+        self.template_version = version;
+    }
+
+    /// At which version the pods' template was written; nothing if that is unknown.
+    pub fn template_version(&self) -> Option<u64> {
+        self.template_version
     }
 
     /// The source was absent when that was recorded, and has been watched since, from `session` on.

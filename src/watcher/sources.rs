@@ -33,7 +33,7 @@ pub struct Change {
     pub appeared: Option<Version>,
 }
 
-/// What became of a source since a workload was written without it, in a watch without a gap.
+/// What became of a source since a workload's template was written without it, in a watch without a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence<'a> {
     /// Nothing; it has been watched since then.
@@ -45,6 +45,8 @@ pub enum Absence<'a> {
 /// For the last deletion after a gap in a watch: the list that ended it does not tell at which version it was
 /// made, so that a deletion before it may have been at any, until something shows what the list is older than.
 const UNPLACED: u64 = u64::MAX;
+/// Namespaces come and go: with more of them, the last deletion anywhere stands for all.
+const MAX_NAMESPACES: usize = 1000;
 
 /// The table of sources.
 #[derive(Default)]
@@ -54,10 +56,41 @@ pub struct Sources {
     listed: BTreeSet<SourceKind>,
     sessions: BTreeMap<SourceKind, Seq>,
     reads: BTreeMap<SourceId, Read>,
-    /// Reads under way, with the events of the source since they began.
-    reading: BTreeMap<SourceId, u32>,
-    /// The last resource version at which a source of the kind was, or may have been, deleted.
-    last_deletion: BTreeMap<SourceKind, u64>,
+    /// Reads under way, and whether the source changed since they began.
+    reading: BTreeMap<SourceId, bool>,
+    deletions: BTreeMap<SourceKind, Deletions>,
+}
+
+/// When sources of a kind were deleted last.
+#[derive(Default)]
+struct Deletions {
+    /// The last resource version at which one was, or may have been, deleted anywhere.
+    anywhere: u64,
+    /// As `anywhere`, of one namespace.
+    in_namespace: BTreeMap<Box<str>, u64>,
+}
+
+impl Deletions {
+    fn last(&self, namespace: &str) -> u64 {
+        let here = self.in_namespace.get(namespace).copied();
+        self.anywhere.max(here.unwrap_or_default())
+    }
+
+    fn add(&mut self, namespace: &str, version: u64) {
+        self.in_namespace.insert(namespace.into(), version);
+        if self.in_namespace.len() > MAX_NAMESPACES {
+            let newest = self.in_namespace.values().copied().max();
+            self.anywhere = self.anywhere.max(newest.unwrap_or_default());
+            self.in_namespace.clear();
+        }
+    }
+
+    /// A list that is complete by now was made before `version`.
+    fn place_list_before(&mut self, version: Option<u64>) {
+        if let (UNPLACED, Some(version)) = (self.anywhere, version) {
+            self.anywhere = version;
+        }
+    }
 }
 
 struct SeenRow {
@@ -71,8 +104,6 @@ struct SeenRow {
 struct Read {
     began: Seq,
     found: Found,
-    /// Events of the source since the read began.
-    events_since: u32,
 }
 
 enum Found {
@@ -106,8 +137,10 @@ impl Sources {
                 self.upsert(row, now).into_iter().collect()
             }
             Event::Delete(row) => {
-                let deletion = number(&row.version).unwrap_or(UNPLACED);
-                self.last_deletion.insert(kind, deletion);
+                let version = number(&row.version).unwrap_or(UNPLACED);
+                let deletions = self.deletions.entry(kind).or_default();
+                deletions.place_list_before(Some(version));
+                deletions.add(&row.id.namespace, version);
                 self.remove(&row.id);
                 vec![Change {
                     id: row.id,
@@ -142,33 +175,24 @@ impl Sources {
     pub fn begin(&mut self, id: &SourceId) -> bool {
         let begins = !self.reading.contains_key(id);
         if begins {
-            self.reading.insert(id.clone(), 0);
+            self.reading.insert(id.clone(), false);
         }
         begins
     }
 
     /// The read that began at `began` ended; `content` is nothing if the source may not be read.
     pub fn finish(&mut self, id: SourceId, began: Seq, content: Option<Content>) {
-        let events_since = self.reading.remove(&id).unwrap_or_default();
+        let has_changed = self.reading.remove(&id).unwrap_or_default();
         let found = match content {
             None => Found::Unreadable,
             Some(Content::Absent) => Found::Absent,
             // Deleted since it was read.
-            Some(Content::Present { .. }) if events_since > 0 && !self.rows.contains_key(&id) => {
-                return;
-            }
+            Some(Content::Present { .. }) if has_changed && !self.rows.contains_key(&id) => return,
             Some(Content::Present {
                 version, digests, ..
             }) => Found::Present { version, digests },
         };
-        self.reads.insert(
-            id,
-            Read {
-                began,
-                found,
-                events_since,
-            },
-        );
+        self.reads.insert(id, Read { began, found });
     }
 
     /// The read ended without an answer.
@@ -221,27 +245,13 @@ impl Sources {
         }
     }
 
-    /// What became of a source that we read as absent; nothing if that cannot be said for sure.
-    pub fn absence_since_read(&self, id: &SourceId) -> Option<Absence<'_>> {
-        let session = self.session(id.source.kind)?;
-        let read = self.reads.get(id)?;
-        if !matches!(read.found, Found::Absent) || read.began <= session {
-            return None;
-        }
-        match (read.events_since, self.rows.get(id)) {
-            (0, None) => Some(Absence::Lasting(session)),
-            (1, Some(row)) => Some(Absence::Ended(&row.version)),
-            _ => None,
-        }
-    }
-
     /// What became of a source that was recorded as absent on a workload when its template was written, at
-    /// `version`; nothing if that cannot be said for sure. A deletion after that, of whatever source, may have been of
-    /// one that pods had started with.
+    /// `version`; nothing if that cannot be said for sure. A deletion in the namespace after that, of whatever source,
+    /// may have been of one that pods had started with.
     pub fn absence(&self, id: &SourceId, version: u64) -> Option<Absence<'_>> {
         let session = self.session(id.source.kind)?;
-        let last_deletion = self.last_deletion.get(&id.source.kind)?;
-        if *last_deletion > version {
+        let deletions = self.deletions.get(&id.source.kind)?;
+        if deletions.last(&id.namespace) > version {
             return None;
         }
         match self.rows.get(id) {
@@ -280,9 +290,8 @@ impl Sources {
     }
 
     fn place_list_before(&mut self, kind: SourceKind, version: Option<u64>) {
-        let last_deletion = self.last_deletion.get_mut(&kind);
-        if let Some(last_deletion) = last_deletion.filter(|last| **last == UNPLACED) {
-            *last_deletion = version.unwrap_or(UNPLACED);
+        if let Some(deletions) = self.deletions.get_mut(&kind) {
+            deletions.place_list_before(version);
         }
     }
 
@@ -299,9 +308,8 @@ impl Sources {
     }
 
     fn note(&mut self, id: &SourceId) {
-        let read = self.reads.get_mut(id).map(|read| &mut read.events_since);
-        for events in read.into_iter().chain(self.reading.get_mut(id)) {
-            *events += 1;
+        if let Some(has_changed) = self.reading.get_mut(id) {
+            *has_changed = true;
         }
     }
 
@@ -310,11 +318,14 @@ impl Sources {
     fn replace(&mut self, kind: SourceKind, now: Seq) -> Vec<Change> {
         let listed = self.listing.remove(&kind).unwrap_or_default();
         let newest = listed.values().filter_map(|row| number(&row.version)).max();
-        let last_deletion = match self.listed.insert(kind) {
-            true => newest.unwrap_or_default(),
-            false => UNPLACED,
+        let deletions = Deletions {
+            anywhere: match self.listed.insert(kind) {
+                true => newest.unwrap_or_default(),
+                false => UNPLACED,
+            },
+            ..Deletions::default()
         };
-        self.last_deletion.insert(kind, last_deletion);
+        self.deletions.insert(kind, deletions);
         let gone: Vec<_> = self
             .rows
             .keys()

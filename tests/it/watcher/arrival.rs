@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::{World, config_map, deployment, name, next_image, secret, until};
 use crate::{
-    fake_api::{Effect, FakeApi},
+    fake_api::{Effect, FakeApi, key},
     webhook::Webhook,
 };
 
@@ -290,14 +290,84 @@ async fn a_source_that_came_and_went_in_a_gap_is_stale_when_it_is_back() {
     shop.expect_one_rollout().await;
 }
 
+/// What shows it is a change of some other source.
 #[tokio::test(start_paused = true)]
-async fn an_absence_that_was_recorded_after_a_gap_is_known_to_have_lasted() {
+async fn an_absence_after_a_gap_is_known_to_have_lasted_once_the_gap_is_known_to_be_older() {
     let shop = Shop::with(&[secret("mail", "one")]).await;
     shop.api().expire("secrets");
     shop.world.quiet().await;
-    shop.api()
-        .put("kubectl", &deployment("web", &["login"], &[]));
+    shop.api().put("kubectl", &secret("mail", "two"));
+    let web = deployment("web", &["login"], &[]);
+    shop.api().put("kubectl", &web);
     shop.world.until_recorded().await;
     shop.put("one");
     shop.expect_adopted().await;
+}
+
+/// What is deleted elsewhere has nothing to do with it.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_made_after_a_deletion_in_another_namespace_restarts_nothing() {
+    let shop = Shop::with(&[]).await;
+    let mut elsewhere = secret("other", "one");
+    elsewhere["metadata"]["namespace"] = json!("elsewhere");
+    shop.api().put("kubectl", &elsewhere);
+    shop.deploy_unheard(async || {
+        shop.api().delete(&key("secrets", "elsewhere", "other"));
+    })
+    .await;
+    shop.put("one");
+    shop.expect_adopted().await;
+}
+
+/// Written past the webhook, so that the absence is recorded only when the watcher has looked.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_came_and_went_before_a_workload_was_recorded_is_stale_when_it_is_back() {
+    let shop = Shop::with(&[]).await;
+    shop.api().hold("deployments");
+    let web = deployment("web", &["login"], &[]);
+    shop.api().put("kubectl", &web);
+    shop.put("one");
+    shop.world.quiet().await;
+    shop.delete();
+    shop.world.quiet().await;
+    shop.api().release("deployments");
+    shop.world.until_recorded().await;
+    shop.put("two");
+    shop.expect_one_rollout().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_came_and_went_while_the_watcher_was_down_is_stale_when_it_is_back() {
+    let Shop { world, webhook } = Shop::with(&[]).await;
+    let api = world.stop().await;
+    api.put("kubectl", &deployment("web", &["login"], &[]));
+    api.put("kubectl", &secret("login", "one"));
+    api.delete(&name("secrets", "login"));
+    let world = World::start(&api).await;
+    let shop = Shop { world, webhook };
+    shop.world.until_recorded().await;
+    shop.put("two");
+    shop.expect_one_rollout().await;
+}
+
+/// A write past the webhook that brings a new reference.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_came_and_went_before_its_reference_was_heard_of_is_stale_when_it_is_back() {
+    let pages = config_map("pages", "one");
+    let shop = Shop::with(&[pages, deployment("web", &[], &["pages"])]).await;
+    let (web, next) = (
+        name("deployments", "web"),
+        deployment("web", &["login"], &["pages"]),
+    );
+    shop.api().hold("deployments");
+    shop.api()
+        .edit("kubectl", &web, |web| web["spec"] = next["spec"].clone());
+    shop.put("one");
+    shop.delete();
+    shop.world.quiet().await;
+    shop.api().release("deployments");
+    shop.world.quiet().await;
+    let rollouts = shop.world.rollouts("web");
+    shop.put("two");
+    shop.world.until_rolled("web", rollouts + 1).await;
 }

@@ -158,7 +158,11 @@ async fn the_same_content_again_writes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_appears_after_its_absence_was_recorded_is_recorded() {
-    let world = World::with(&[deployment("web", &["login"], &[])]).await;
+    let world = World::with(&[]).await;
+    world
+        .api
+        .put("kubectl", &deployment("web", &["login"], &[]));
+    world.until_recorded().await;
     assert!(world.recorded("web", "Secret/login").is_null());
     world.api.put("kubectl", &secret("login", "one"));
     super::until("the arrival is recorded", || {
@@ -174,6 +178,17 @@ async fn a_source_that_appears_after_its_absence_was_recorded_is_recorded() {
     assert_eq!(arrived.get(), 1);
     world.api.put("kubectl", &secret("login", "two"));
     world.until_rolled("web", 1).await;
+}
+
+/// It may have been there when the pods started, with other content.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_appears_for_a_workload_from_before_the_watcher_is_stale() {
+    let world = World::with(&[deployment("web", &["login"], &[])]).await;
+    assert!(world.recorded("web", "Secret/login").is_null());
+    world.api.put("kubectl", &secret("login", "one"));
+    world.until_rolled("web", 1).await;
+    world.quiet().await;
+    assert_eq!(world.rollouts("web"), 1);
 }
 
 #[tokio::test(start_paused = true)]
