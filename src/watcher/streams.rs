@@ -28,6 +28,10 @@ use crate::{
 /// Objects of one page of a list. A page is in memory as a whole.
 const PAGE: u32 = 100;
 
+/// How long a watch of sources lasts before it is resumed, in seconds. What came by it stays in the buffers
+/// of its connection until then.
+const SOURCE_WATCH: u32 = 60;
+
 /// The pause before a resource is listed anew that may be listed but not watched.
 const FORBIDDEN_PAUSE: Duration = Duration::from_secs(5);
 /// Why a process is not ready whose lists are not complete.
@@ -60,8 +64,9 @@ impl Streams {
         let parse = move |object: DynamicObject| Workload::parse(kind, &object).map(Box::new);
         let input = move |event| Input::Workload(kind, event);
         self.readiness.waits_for(&kind.resource(), UNLISTED);
+        let config = watcher::Config::default();
         async move {
-            self.watch(&kind.api_resource(), &kind.resource(), parse, input)
+            self.watch(&kind.api_resource(), &kind.resource(), config, parse, input)
                 .await
         }
     }
@@ -71,9 +76,16 @@ impl Streams {
         let parse = move |object: SourceMetadata| object.into_row(kind);
         let input = move |event| Input::Source(kind, event);
         self.readiness.waits_for(kind.plural(), UNLISTED);
+        let config = watcher::Config::default().timeout(SOURCE_WATCH);
         async move {
-            self.watch(&source::api_resource(kind), kind.plural(), parse, input)
-                .await
+            self.watch(
+                &source::api_resource(kind),
+                kind.plural(),
+                config,
+                parse,
+                input,
+            )
+            .await
         }
     }
 
@@ -81,12 +93,13 @@ impl Streams {
         &self,
         resource: &ApiResource,
         name: &str,
+        config: watcher::Config,
         parse: impl Fn(K) -> Option<T>,
         input: impl Fn(Event<T>) -> Input,
     ) where
         K: Resource<DynamicType = ApiResource> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
-        let config = watcher::Config::default().page_size(PAGE);
+        let config = config.page_size(PAGE);
         loop {
             let api: Api<K> = Api::all_with(self.client.clone(), resource);
             let mut events = watcher(api, config.clone()).default_backoff().boxed();
