@@ -1,6 +1,8 @@
 //! The command line: the only reader of flags and environment.
 
-use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
+mod policy;
+
+use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use ring::digest;
@@ -23,6 +25,7 @@ use crate::{
     watcher::{self, Settings},
     webhook::{self, Listeners},
 };
+use policy::PolicyArgs;
 
 /// Keeps Kubernetes workloads on their current configuration.
 #[derive(Parser)]
@@ -90,6 +93,8 @@ struct WatcherArgs {
     /// Who this process is in the Lease; unique. Made from the host name if not given.
     #[arg(long, env = "RESTAMP_IDENTITY", value_name = "NAME", value_parser = not_empty)]
     identity: Option<String>,
+    #[command(flatten)]
+    policy: PolicyArgs,
 }
 
 #[derive(Args)]
@@ -112,6 +117,8 @@ struct WebhookArgs {
     cert_dir: PathBuf,
     #[command(flatten)]
     admin: AdminArgs,
+    #[command(flatten)]
+    policy: PolicyArgs,
 }
 
 #[derive(Args)]
@@ -125,6 +132,8 @@ struct ExplainArgs {
     /// For people or for programs.
     #[arg(short, long, default_value = "text")]
     output: Output,
+    #[command(flatten)]
+    policy: PolicyArgs,
 }
 
 fn not_empty(text: &str) -> Result<String, &'static str> {
@@ -194,7 +203,9 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
         admin,
         settle,
         identity,
+        policy,
     } = args;
+    let policy = Arc::new(policy.settings()?);
     let ambient = Ambient::default();
     let shutdown = shutdown::on_signal()?;
     let client = client::connect().await?;
@@ -205,6 +216,7 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
             Some(identity) => identity,
             None => unique_identity(ambient)?,
         },
+        policy,
         settle,
         ambient,
     };
@@ -221,6 +233,7 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
 }
 
 async fn run_webhook(args: WebhookArgs, namespace: String) -> Result<(), Failure> {
+    let policy = Arc::new(args.policy.settings()?);
     let shutdown = shutdown::on_signal()?;
     let client = client::connect().await?;
     let listeners = Listeners {
@@ -229,6 +242,7 @@ async fn run_webhook(args: WebhookArgs, namespace: String) -> Result<(), Failure
     };
     let settings = webhook::Settings {
         namespace,
+        policy,
         cert_dir: args.cert_dir,
         now: Ambient::default().now,
     };
@@ -260,7 +274,9 @@ async fn run_explain(args: ExplainArgs, restamp_namespace: &str) -> Result<(), F
         workload: (kind, name),
         namespace,
         output,
+        policy,
     } = args;
+    let policy = policy.settings()?;
     let client = client::connect().await?;
     let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     let id = WorkloadId {
@@ -268,7 +284,7 @@ async fn run_explain(args: ExplainArgs, restamp_namespace: &str) -> Result<(), F
         namespace: namespace.into(),
         name: name.into(),
     };
-    let report = explain::explain(&client, &id, restamp_namespace).await?;
+    let report = explain::explain(&client, &id, restamp_namespace, &policy).await?;
     std::io::stdout().write_all(report.render(output)?.as_bytes())?;
     Ok(())
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::{Error, error::Request};
 use crate::stamp::{
-    annotations::{IGNORE, MATCH},
+    annotations::PolicyKeys,
     digest::{Encoding, Keyring, SourceDigests},
     json,
     policy::Marks,
@@ -51,17 +51,17 @@ pub fn api_resource(kind: SourceKind) -> ApiResource {
 }
 
 /// The metadata of a source, decoded to the few fields that a [`Row`] needs. An annotation may hold the
-/// whole payload (`kubectl.kubernetes.io/last-applied-configuration`), so the others are skipped unread.
+/// whole payload (`kubectl.kubernetes.io/last-applied-configuration`), so none is kept but those that are `true`.
 #[derive(Clone, Deserialize)]
 #[serde(from = "Partial")]
 pub struct SourceMetadata {
     metadata: ObjectMeta,
-    marks: Marks,
+    annotations: TrueAnnotations,
 }
 
 impl SourceMetadata {
     /// The row of this object; nothing for an object without a namespace, which cannot be.
-    pub fn into_row(self, kind: SourceKind) -> Option<Row> {
+    pub fn into_row(self, kind: SourceKind, keys: &PolicyKeys) -> Option<Row> {
         let source = SourceName::new(kind, self.metadata.name?);
         Some(Row {
             id: source.within(&self.metadata.namespace?),
@@ -69,7 +69,7 @@ impl SourceMetadata {
                 uid: self.metadata.uid.unwrap_or_default().into(),
                 resource_version: self.metadata.resource_version.unwrap_or_default().into(),
             },
-            marks: self.marks,
+            marks: Marks::of(&self.annotations.0, keys),
         })
     }
 }
@@ -93,17 +93,18 @@ struct PartialMetadata {
     uid: Option<String>,
     resource_version: Option<String>,
     #[serde(default)]
-    annotations: Option<MarkAnnotations>,
+    annotations: Option<TrueAnnotations>,
 }
 
-#[derive(Default)]
-struct MarkAnnotations(Marks);
+/// The keys of the annotations whose value is exactly `true`: no other can be a mark.
+#[derive(Clone, Default)]
+struct TrueAnnotations(Vec<String>);
 
-impl<'de> Deserialize<'de> for MarkAnnotations {
+impl<'de> Deserialize<'de> for TrueAnnotations {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = MarkAnnotations;
+            type Value = TrueAnnotations;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("annotations")
             }
@@ -111,26 +112,42 @@ impl<'de> Deserialize<'de> for MarkAnnotations {
                 self,
                 mut map: A,
             ) -> Result<Self::Value, A::Error> {
-                let mut found: BTreeMap<String, String> = BTreeMap::new();
-                while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-                    if [IGNORE, MATCH].contains(&&*key) {
-                        found.insert(key.into_owned(), map.next_value()?);
-                    } else {
-                        map.next_value::<serde::de::IgnoredAny>()?;
+                let mut found = Vec::new();
+                while let Some((key, value)) = map.next_entry::<Cow<'de, str>, IsTrue>()? {
+                    if value.0 {
+                        found.push(key.into_owned());
                     }
                 }
-                let marks = Marks::from_annotations(|key| found.get(key).map(String::as_str));
-                Ok(MarkAnnotations(marks))
+                Ok(TrueAnnotations(found))
             }
         }
         deserializer.deserialize_map(Visitor)
     }
 }
 
+/// Whether a text is `true`; whatever else it is, it is not kept.
+struct IsTrue(bool);
+
+impl<'de> Deserialize<'de> for IsTrue {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = IsTrue;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an annotation")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(IsTrue(text == "true"))
+            }
+        }
+        deserializer.deserialize_str(Visitor)
+    }
+}
+
 impl From<Partial> for SourceMetadata {
     fn from(Partial { metadata }: Partial) -> Self {
         Self {
-            marks: metadata.annotations.unwrap_or_default().0,
+            annotations: metadata.annotations.unwrap_or_default(),
             metadata: ObjectMeta {
                 name: metadata.name,
                 namespace: metadata.namespace,
@@ -173,7 +190,12 @@ impl Resource for SourceMetadata {
 ///
 /// # Errors
 /// When the API server does not answer with the list.
-pub async fn list(client: &Client, kind: SourceKind, namespace: &str) -> Result<Vec<Row>, Error> {
+pub async fn list(
+    client: &Client,
+    kind: SourceKind,
+    namespace: &str,
+    keys: &PolicyKeys,
+) -> Result<Vec<Row>, Error> {
     let request = Request {
         verb: "list",
         resource: kind.plural().to_owned(),
@@ -188,7 +210,7 @@ pub async fn list(client: &Client, kind: SourceKind, namespace: &str) -> Result<
     Ok(found
         .items
         .into_iter()
-        .filter_map(|item| item.into_row(kind))
+        .filter_map(|item| item.into_row(kind, keys))
         .collect())
 }
 
@@ -212,7 +234,12 @@ pub enum Content {
 ///
 /// # Errors
 /// When it is neither found nor known not to exist. No error holds anything of the payload.
-pub async fn read(client: &Client, id: &SourceId, keyring: &Keyring) -> Result<Content, Error> {
+pub async fn read(
+    client: &Client,
+    id: &SourceId,
+    keyring: &Keyring,
+    keys: &PolicyKeys,
+) -> Result<Content, Error> {
     let request = Request::object(
         "get",
         id.source.kind.plural(),
@@ -223,7 +250,9 @@ pub async fn read(client: &Client, id: &SourceId, keyring: &Keyring) -> Result<C
     match request.send(fetch(client, id)).await {
         Err(Error::NotFound { .. }) => Ok(Content::Absent),
         Err(error) => Err(error),
-        Ok(body) => digest(id, keyring, &body).map_err(|what| Error::Unreadable { request, what }),
+        Ok(body) => {
+            digest(id, keyring, keys, &body).map_err(|what| Error::Unreadable { request, what })
+        }
     }
 }
 
@@ -266,10 +295,15 @@ struct PayloadMetadata {
     uid: Box<str>,
     resource_version: Box<str>,
     #[serde(default)]
-    annotations: Option<MarkAnnotations>,
+    annotations: Option<TrueAnnotations>,
 }
 
-fn digest(id: &SourceId, keyring: &Keyring, body: &[u8]) -> Result<Content, String> {
+fn digest(
+    id: &SourceId,
+    keyring: &Keyring,
+    keys: &PolicyKeys,
+    body: &[u8],
+) -> Result<Content, String> {
     let payload: Payload = serde_json::from_slice(body).map_err(|error| json::describe(&error))?;
     let data = payload.data.unwrap_or_default();
     let (texts, encoded) = match id.source.kind {
@@ -295,7 +329,7 @@ fn digest(id: &SourceId, keyring: &Keyring, body: &[u8]) -> Result<Content, Stri
             uid: payload.metadata.uid,
             resource_version: payload.metadata.resource_version,
         },
-        marks: payload.metadata.annotations.unwrap_or_default().0,
+        marks: Marks::of(&payload.metadata.annotations.unwrap_or_default().0, keys),
         digests: SourceDigests::of(keyring, id.clone(), &values),
     })
 }

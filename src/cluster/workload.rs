@@ -22,6 +22,7 @@ use crate::stamp::{
     facts::Facts,
     patch::{Annotations, merge_patch},
     pod::PodTemplate,
+    settings::PolicySettings,
 };
 
 /// A kind of workload: where its API is, and where in it the pod template is.
@@ -162,7 +163,11 @@ pub struct Workload {
 
 impl Workload {
     /// Reads an object; nothing if it has no name or namespace, which cannot be.
-    pub fn parse(kind: &'static WorkloadKind, object: &DynamicObject) -> Option<Self> {
+    pub fn parse(
+        kind: &'static WorkloadKind,
+        object: &DynamicObject,
+        settings: &PolicySettings,
+    ) -> Option<Self> {
         let metadata = &object.metadata;
         let json = template(kind, &object.data);
         // One that is malformed uses nothing: the API server lets none pass for the built-in kinds.
@@ -178,6 +183,7 @@ impl Workload {
                 metadata.annotations.as_ref().unwrap_or(&BTreeMap::new()),
                 &template,
                 template.annotations().get(STAMP).map(String::as_str),
+                settings,
             ),
             last_writer: last_writer(metadata.managed_fields.as_deref().unwrap_or_default()),
         })
@@ -238,10 +244,14 @@ fn last_writer(fields: &[ManagedFieldsEntry]) -> Option<Box<str>> {
 ///
 /// # Errors
 /// When it is not there or cannot be read.
-pub async fn get(client: &Client, id: &WorkloadId) -> Result<Workload, Error> {
+pub async fn get(
+    client: &Client,
+    id: &WorkloadId,
+    settings: &PolicySettings,
+) -> Result<Workload, Error> {
     let request = Request::object("get", id.kind.resource(), &id.namespace, &id.name);
     let object = request.send(api(client, id).get(&id.name)).await?;
-    parsed(id, &object, request)
+    parsed(id, &object, request, settings)
 }
 
 /// Writes our annotations to the workload as it is at `resource_version`.
@@ -253,6 +263,7 @@ pub async fn annotate(
     id: &WorkloadId,
     resource_version: &str,
     write: &Annotations,
+    settings: &PolicySettings,
 ) -> Result<Workload, Error> {
     let request = Request::object("patch", id.kind.resource(), &id.namespace, &id.name);
     let patch = merge_patch(id.kind.template, resource_version, write);
@@ -264,16 +275,21 @@ pub async fn annotate(
     let object = request
         .send(api.patch(&id.name, &params, &Patch::Merge(patch)))
         .await?;
-    parsed(id, &object, request)
+    parsed(id, &object, request, settings)
 }
 
 fn api(client: &Client, id: &WorkloadId) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), &id.namespace, &id.kind.api_resource())
 }
 
-fn parsed(id: &WorkloadId, object: &DynamicObject, request: Request) -> Result<Workload, Error> {
+fn parsed(
+    id: &WorkloadId,
+    object: &DynamicObject,
+    request: Request,
+    settings: &PolicySettings,
+) -> Result<Workload, Error> {
     let what = "it has no name".to_owned();
-    Workload::parse(id.kind, object).ok_or(Error::Unreadable { request, what })
+    Workload::parse(id.kind, object, settings).ok_or(Error::Unreadable { request, what })
 }
 
 #[cfg(test)]

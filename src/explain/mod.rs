@@ -26,6 +26,7 @@ use crate::{
         policy::Marks,
         reason::Reason,
         references::{Catalog, Reference, References, resolve},
+        settings::PolicySettings,
         source::{SourceKind, SourceName},
     },
 };
@@ -51,15 +52,16 @@ pub async fn explain(
     client: &Client,
     id: &WorkloadId,
     restamp_namespace: &str,
+    policy: &PolicySettings,
 ) -> Result<Report, ExplainError> {
-    let workload = workload::get(client, id).await?;
-    Ok(Seen::read(client, workload, restamp_namespace)
-        .await?
-        .report())
+    let workload = workload::get(client, id, policy).await?;
+    let seen = Seen::read(client, workload, restamp_namespace, policy).await?;
+    Ok(seen.report())
 }
 
 /// Everything that the answer rests on.
-struct Seen {
+struct Seen<'a> {
+    policy: &'a PolicySettings,
     workload: Workload,
     /// Nothing if it may not be read: then nothing can be compared.
     key: Option<Keyring>,
@@ -70,11 +72,12 @@ struct Seen {
     unknown: Vec<String>,
 }
 
-impl Seen {
+impl<'a> Seen<'a> {
     async fn read(
         client: &Client,
         workload: Workload,
         restamp_namespace: &str,
+        policy: &'a PolicySettings,
     ) -> Result<Self, ExplainError> {
         let mut unknown = Vec::new();
         let key = key::read(client, restamp_namespace)
@@ -82,7 +85,7 @@ impl Seen {
             .map_err(|error| unknown.push(key_unknown(&error)))
             .ok();
         let blank = blank_keyring()?;
-        let listed = Listed::read(client, &workload, &mut unknown).await;
+        let listed = Listed::read(client, &workload, policy, &mut unknown).await;
         let facts = &workload.facts;
         let recorded = facts
             .observed
@@ -92,11 +95,13 @@ impl Seen {
         let mut contents = BTreeMap::new();
         for name in references.keys() {
             let id = name.within(&workload.id.namespace);
-            let read = source::read(client, &id, key.as_ref().unwrap_or(&blank)).await;
+            let keyring = key.as_ref().unwrap_or(&blank);
+            let read = source::read(client, &id, keyring, &policy.keys).await;
             unknown.extend(read.as_ref().err().map(unknown_because));
             contents.insert(name.clone(), read);
         }
         Ok(Self {
+            policy,
             workload,
             key,
             blank,
@@ -117,6 +122,7 @@ impl Seen {
             references: &self.references,
             live: &live,
             arrived: &nothing,
+            reload_on_delete: self.policy.reload_on_delete,
             keyring: self.key.as_ref().unwrap_or(&self.blank),
         };
         let compared: BTreeMap<_, _> = compare(&case)
@@ -137,7 +143,7 @@ impl Seen {
         let (action, reason, because) = self.conclusion(&case);
         Report {
             workload: self.workload.id.to_string(),
-            opted_in_by: self.workload.facts.policy.opted_in_by(),
+            opted_in_by: self.workload.facts.policy.opted_in_by(&self.policy.keys),
             action,
             reason,
             because,
@@ -243,13 +249,18 @@ fn blank_keyring() -> Result<Keyring, KeyTooShort> {
 struct Listed(BTreeMap<SourceName, Marks>);
 
 impl Listed {
-    async fn read(client: &Client, workload: &Workload, unknown: &mut Vec<String>) -> Self {
+    async fn read(
+        client: &Client,
+        workload: &Workload,
+        policy: &PolicySettings,
+        unknown: &mut Vec<String>,
+    ) -> Self {
         let mut listed = BTreeMap::new();
         if !workload.facts.policy.opted_in() {
             return Self(listed);
         }
-        for kind in SourceKind::ALL {
-            match source::list(client, kind, &workload.id.namespace).await {
+        for kind in policy.followed() {
+            match source::list(client, kind, &workload.id.namespace, &policy.keys).await {
                 Ok(rows) => listed.extend(rows.into_iter().map(|row| (row.id.source, row.marks))),
                 Err(error) => unknown.push(unknown_because(&error)),
             }

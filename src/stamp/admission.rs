@@ -15,6 +15,7 @@ use super::{
     policy::Marks,
     reason::Reason,
     references::{Catalog, resolve},
+    settings::PolicySettings,
     source::{SourceKind, SourceName},
     stamp::Stamp,
     warning::Warning,
@@ -31,6 +32,8 @@ pub struct Admission<'a> {
     pub object: &'a Manifest<'a>,
     /// As it is stored; nothing if it is being created.
     pub stored: Option<&'a Manifest<'a>>,
+    /// What holds for every workload.
+    pub settings: &'a PolicySettings,
 }
 
 /// What to answer.
@@ -86,7 +89,7 @@ impl Admission<'_> {
     /// What comes next.
     pub fn plan(&self) -> Plan {
         let own = self.stored.unwrap_or(self.object).own();
-        let facts = self.object.facts(&own);
+        let facts = self.object.facts(&own, self.settings);
         if !facts.policy.opted_in() {
             return Plan::Answer(self.keep(&facts, Reason::NotOptedIn));
         }
@@ -134,6 +137,7 @@ impl Admission<'_> {
             references: &references,
             live: &live,
             arrived: &BTreeSet::new(),
+            reload_on_delete: self.settings.reload_on_delete,
             keyring,
         };
         let (stamp, observed) = stamp_live(&case);

@@ -48,27 +48,62 @@ pub const POLICY_KEYS: [&str; 11] = [
     IGNORE,
 ];
 
-/// The key that names the sources of a kind.
-pub fn named(kind: SourceKind) -> &'static str {
-    match kind {
-        SourceKind::ConfigMap => CONFIG_MAP_RELOAD,
-        SourceKind::Secret => SECRET_RELOAD,
+/// The keys for one kind of source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KindKeys {
+    /// Names its sources.
+    pub reload: &'static str,
+    /// Follows every used source of the kind.
+    pub auto: &'static str,
+    /// Excludes sources of it.
+    pub exclude: &'static str,
+}
+
+/// The keys that people set, as this installation calls them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyKeys {
+    /// As [`AUTO`].
+    pub auto: &'static str,
+    /// As [`SEARCH`].
+    pub search: &'static str,
+    /// As [`MATCH`].
+    pub matches: &'static str,
+    /// As [`IGNORE`].
+    pub ignore: &'static str,
+    /// For ConfigMaps.
+    pub config_map: KindKeys,
+    /// For Secrets.
+    pub secret: KindKeys,
+}
+
+impl PolicyKeys {
+    /// Those of one kind of source.
+    pub fn of(&self, kind: SourceKind) -> &KindKeys {
+        match kind {
+            SourceKind::ConfigMap => &self.config_map,
+            SourceKind::Secret => &self.secret,
+        }
     }
 }
 
-/// The key for every used source of a kind.
-pub fn typed_auto(kind: SourceKind) -> &'static str {
-    match kind {
-        SourceKind::ConfigMap => CONFIG_MAP_AUTO,
-        SourceKind::Secret => SECRET_AUTO,
-    }
-}
-
-/// The key that excludes sources of a kind.
-pub fn exclude(kind: SourceKind) -> &'static str {
-    match kind {
-        SourceKind::ConfigMap => CONFIG_MAP_EXCLUDE,
-        SourceKind::Secret => SECRET_EXCLUDE,
+impl Default for PolicyKeys {
+    fn default() -> Self {
+        Self {
+            auto: AUTO,
+            search: SEARCH,
+            matches: MATCH,
+            ignore: IGNORE,
+            config_map: KindKeys {
+                reload: CONFIG_MAP_RELOAD,
+                auto: CONFIG_MAP_AUTO,
+                exclude: CONFIG_MAP_EXCLUDE,
+            },
+            secret: KindKeys {
+                reload: SECRET_RELOAD,
+                auto: SECRET_AUTO,
+                exclude: SECRET_EXCLUDE,
+            },
+        }
     }
 }
 
@@ -80,9 +115,15 @@ mod tests {
     fn keys_by_kind_are_policy_keys() {
         for kind in SourceKind::ALL {
             let prefix = kind.as_str().to_lowercase();
-            for key in [named(kind), typed_auto(kind), exclude(kind)] {
+            let keys = PolicyKeys::default();
+            let KindKeys {
+                reload,
+                auto,
+                exclude,
+            } = keys.of(kind);
+            for key in [reload, auto, exclude] {
                 assert!(key.starts_with(&prefix), "{key}");
-                assert!(POLICY_KEYS.contains(&key), "{key}");
+                assert!(POLICY_KEYS.contains(key), "{key}");
             }
         }
     }

@@ -47,6 +47,8 @@ pub struct Case<'a> {
     /// Sources recorded as absent that were seen to appear with the very content that is live: no pod
     /// can have started on anything else.
     pub arrived: &'a BTreeSet<SourceName>,
+    /// Whether a source that is deleted is a change.
+    pub reload_on_delete: bool,
     /// The installation keys.
     pub keyring: &'a Keyring,
 }
@@ -315,6 +317,7 @@ fn compare_one(
     match (entry, live) {
         (None, _) => Comparison::New,
         (Some(Entry { digest: None, .. }), None) => Comparison::Same,
+        (Some(_), None) if case.reload_on_delete => Comparison::Changed,
         (
             Some(Entry {
                 digest: Some(_), ..

@@ -7,6 +7,7 @@ use super::{
     observed::{Observed, ObservedError},
     pod::PodTemplate,
     policy::Policy,
+    settings::PolicySettings,
     source::{SourceName, Usage},
     stamp::Stamp,
     warning::Warning,
@@ -28,13 +29,14 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Reads the annotations of a workload and its pod template, which carries `stamp`.
+    /// Reads the annotations of a workload and its pod template, which carries `stamp`, as `settings` say.
     pub fn parse(
         annotations: &BTreeMap<String, String>,
         template: &PodTemplate,
         stamp: Option<&str>,
+        settings: &PolicySettings,
     ) -> Self {
-        let (policy, mut warnings) = Policy::parse(annotations, template.annotations());
+        let (policy, mut warnings) = Policy::parse(annotations, template.annotations(), settings);
         let opted_in = policy.opted_in();
         let mut facts = Self {
             stamp: stamp.map(Box::from),
@@ -46,7 +48,8 @@ impl Facts {
         if opted_in {
             facts.observed = observed(annotations, &mut warnings);
             warnings.extend(unreadable_stamp(stamp));
-            let (usages, of_names) = template.usages();
+            let (mut usages, of_names) = template.usages();
+            usages.retain(|source, _| !settings.ignored.contains(&source.kind));
             facts.usages = usages;
             warnings.extend(of_names);
         }
@@ -105,7 +108,7 @@ mod tests {
         }
         let text = object.to_string();
         let manifest = Manifest::parse(&text, &["spec", "template"]).ok()?;
-        Some(manifest.facts(&manifest.own()))
+        Some(manifest.facts(&manifest.own(), &PolicySettings::default()))
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::{
     facts::Facts,
     patch::Own,
     pod::{ObjectMeta, PodTemplate},
+    settings::PolicySettings,
 };
 
 /// A workload's JSON, read no further than needed.
@@ -72,7 +73,7 @@ impl<'a> Manifest<'a> {
     }
 
     /// What it says, were our annotations `own`.
-    pub fn facts(&self, own: &Own) -> Facts {
+    pub fn facts(&self, own: &Own, settings: &PolicySettings) -> Facts {
         let mut annotations = self
             .metadata()
             .and_then(|metadata| metadata.annotations.clone())
@@ -84,7 +85,7 @@ impl<'a> Manifest<'a> {
             .template
             .as_ref()
             .map_or(&none, |template| &template.pod);
-        Facts::parse(&annotations, template, own.stamp.as_deref())
+        Facts::parse(&annotations, template, own.stamp.as_deref(), settings)
     }
 
     /// Whether its pods start anew when it takes the place of `stored`: the template differs in more than

@@ -9,12 +9,18 @@ mod tests;
 
 use std::{collections::BTreeMap, time::Duration};
 
+pub use parse::parse_bool;
+
 use super::{
-    annotations::{AUTO, IGNORE, MATCH, SEARCH, named, typed_auto},
+    annotations::PolicyKeys,
     pattern::Pattern,
+    settings::PolicySettings,
     source::{SourceKind, SourceName},
     warning::Warning,
 };
+
+/// The flag that opts in what does not opt out.
+pub const AUTO_RELOAD_ALL: &str = "--auto-reload-all";
 
 type Annotations = BTreeMap<String, String>;
 
@@ -35,6 +41,8 @@ struct KindPolicy {
     search: bool,
     auto: bool,
     typed_auto: bool,
+    /// The workload leaves it to the installation, which follows all.
+    auto_by_default: bool,
 }
 
 /// What a source's own annotations say.
@@ -47,11 +55,12 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// Reads the annotations of a source; only exactly `true` counts.
-    pub fn from_annotations<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Self {
+    /// Reads those annotations of a source whose value is exactly `true`; no other counts.
+    pub fn of(true_annotations: &[String], keys: &PolicyKeys) -> Self {
+        let has = |key: &str| true_annotations.iter().any(|it| it == key);
         Self {
-            ignored: get(IGNORE) == Some("true"),
-            matched: get(MATCH) == Some("true"),
+            ignored: has(keys.ignore),
+            matched: has(keys.matches),
         }
     }
 }
@@ -94,8 +103,12 @@ impl Policy {
     /// Reads the annotations of a workload and of its pod template, and says what is wrong with them.
     ///
     /// For each kind of source, the template counts only if the workload has none of the keys for it.
-    pub fn parse(metadata: &Annotations, template: &Annotations) -> (Policy, Vec<Warning>) {
-        parse::parse(metadata, template)
+    pub fn parse(
+        metadata: &Annotations,
+        template: &Annotations,
+        settings: &PolicySettings,
+    ) -> (Policy, Vec<Warning>) {
+        parse::parse(metadata, template, settings)
     }
 
     /// Whether any annotation asks for restarts.
@@ -146,16 +159,17 @@ impl Policy {
         self.settle
     }
 
-    /// The annotations that opted in, each once.
-    pub fn opted_in_by(&self) -> Vec<&'static str> {
+    /// The annotations that opted in, or the flag that did, each once.
+    pub fn opted_in_by(&self, names: &PolicyKeys) -> Vec<&'static str> {
         let mut keys = Vec::new();
         for kind in SourceKind::ALL {
             let policy = self.kind(kind);
             let given = [
-                (AUTO, policy.auto),
-                (SEARCH, policy.search),
-                (typed_auto(kind), policy.typed_auto),
-                (named(kind), !policy.patterns.is_empty()),
+                (names.auto, policy.auto),
+                (names.search, policy.search),
+                (names.of(kind).auto, policy.typed_auto),
+                (names.of(kind).reload, !policy.patterns.is_empty()),
+                (AUTO_RELOAD_ALL, policy.auto_by_default),
             ];
             for (key, _) in given.into_iter().filter(|(_, given)| *given) {
                 if !keys.contains(&key) {
@@ -180,7 +194,7 @@ impl KindPolicy {
     }
 
     fn autos(&self) -> bool {
-        self.auto || self.typed_auto
+        self.auto || self.typed_auto || self.auto_by_default
     }
 
     fn excludes(&self, name: &str) -> bool {

@@ -111,8 +111,9 @@ fn add_named(
 mod tests {
     use super::*;
     use crate::stamp::{
-        annotations::{AUTO, SEARCH, named},
+        annotations::{AUTO, SEARCH, SECRET_RELOAD},
         observed::Entry,
+        settings::PolicySettings,
     };
 
     struct Known(BTreeMap<SourceName, Marks>);
@@ -155,7 +156,7 @@ mod tests {
     /// The references of a workload whose pods use Secret `db`.
     fn found(key: &str, value: &str, catalog: &Known, recorded: Option<&Entries>) -> Vec<String> {
         let annotations = BTreeMap::from([(key.to_owned(), value.to_owned())]);
-        let (policy, _) = Policy::parse(&annotations, &BTreeMap::new());
+        let (policy, _) = Policy::parse(&annotations, &BTreeMap::new(), &PolicySettings::default());
         let usage = Usage {
             keys: Keys::one("password"),
             optional: false,
@@ -201,7 +202,7 @@ mod tests {
 
     #[test]
     fn names_and_patterns_add_what_the_pods_do_not_use() {
-        let key = named(SourceKind::Secret);
+        let key = SECRET_RELOAD;
         let all = known(&[("db", PLAIN), ("web-a", PLAIN), ("web-b", IGNORED)]);
         assert_eq!(found(key, "db,token", &all, None), ["db", "token*"]);
         assert_eq!(found(key, "web-.*", &all, None), ["~web-a*"]);

@@ -31,12 +31,15 @@ use crate::{
     stamp::{
         digest::{KEY_BYTES, Keyring},
         index::Index,
-        source::SourceId,
+        source::{SourceId, SourceKind},
     },
 };
 
 /// How long to wait before the installation key is looked up again after a failure.
 const KEY_RETRY: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How often the installation key is looked up where Secrets are not watched.
+const KEY_REFRESH: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// The installation key, among the things that a process waits for.
 const KEY: &str = "installation key";
@@ -76,10 +79,10 @@ impl Engine {
         readiness: Readiness,
     ) -> Self {
         Self {
+            jobs: Jobs::new(client, settings.policy.clone()),
             settings,
             metrics,
             readiness,
-            jobs: Jobs::new(client),
             queue: Queue::default(),
             sources: Sources::default(),
             records: BTreeMap::new(),
@@ -146,7 +149,8 @@ impl Engine {
 
     /// Whether anything can be decided and written now.
     fn may_step(&self) -> bool {
-        let knows = self.keyring.is_some() && self.sources.are_listed();
+        let mut followed = self.settings.policy.followed();
+        let knows = self.keyring.is_some() && followed.all(|kind| self.sources.is_listed(kind));
         self.leads && knows && self.jobs.may_write()
     }
 
@@ -232,6 +236,10 @@ impl Engine {
             Ok((keyring, held)) => {
                 self.readiness.has(KEY);
                 self.held_key = Some(Arc::new(held));
+                if self.settings.policy.ignored.contains(&SourceKind::Secret) {
+                    // Its watch would tell.
+                    self.key_wanted = Some(Instant::now() + KEY_REFRESH);
+                }
                 if self.keyring.as_deref() == Some(&keyring) {
                     return;
                 }

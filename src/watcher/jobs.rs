@@ -19,6 +19,7 @@ use crate::{
         digest::{KEY_BYTES, Keyring},
         patch::Annotations,
         reason::Reason,
+        settings::PolicySettings,
         source::{SourceId, SourceName},
     },
 };
@@ -89,6 +90,7 @@ pub enum Done {
 /// Starts jobs and collects their ends.
 pub struct Jobs {
     client: Client,
+    policy: Arc<PolicySettings>,
     set: JoinSet<Done>,
     reads: Arc<Semaphore>,
     events: Arc<Semaphore>,
@@ -97,9 +99,10 @@ pub struct Jobs {
 
 impl Jobs {
     /// No jobs yet.
-    pub fn new(client: Client) -> Self {
+    pub fn new(client: Client, policy: Arc<PolicySettings>) -> Self {
         Self {
             client,
+            policy,
             set: JoinSet::new(),
             reads: Arc::new(Semaphore::new(MAX_READS)),
             events: Arc::new(Semaphore::new(MAX_EVENTS)),
@@ -115,9 +118,10 @@ impl Jobs {
     /// Reads a source.
     pub fn read(&mut self, id: SourceId, began: Seq, keyring: Arc<Keyring>) {
         let (client, limit) = (self.client.clone(), self.reads.clone());
+        let keys = self.policy.keys;
         self.set.spawn(async move {
             let _permit = limit.acquire().await;
-            let result = source::read(&client, &id, &keyring).await;
+            let result = source::read(&client, &id, &keyring, &keys).await;
             Done::Read { id, began, result }
         });
     }
@@ -130,10 +134,10 @@ impl Jobs {
         annotations: Annotations,
     ) {
         self.writing += 1;
-        let client = self.client.clone();
+        let (client, policy) = (self.client.clone(), self.policy.clone());
         self.set.spawn(async move {
-            let result =
-                workload::annotate(&client, &written.id, &resource_version, &annotations).await;
+            let (id, version) = (&written.id, &resource_version);
+            let result = workload::annotate(&client, id, version, &annotations, &policy).await;
             Done::Wrote { written, result }
         });
     }
@@ -141,9 +145,10 @@ impl Jobs {
     /// Reads a workload again.
     pub fn refresh(&mut self, id: WorkloadId) {
         let (client, limit) = (self.client.clone(), self.reads.clone());
+        let policy = self.policy.clone();
         self.set.spawn(async move {
             let _permit = limit.acquire().await;
-            let result = workload::get(&client, &id).await;
+            let result = workload::get(&client, &id, &policy).await;
             Done::Refreshed { id, result }
         });
     }

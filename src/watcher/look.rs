@@ -14,6 +14,7 @@ use crate::stamp::{
     observed::{Entries, Observed, Recorded},
     reason::Reason,
     references::{References, resolve},
+    settings::PolicySettings,
     source::{SourceId, SourceName},
     warning::Warning,
 };
@@ -45,6 +46,7 @@ pub struct Look<'a> {
     references: References,
     sources: &'a Sources,
     keyring: &'a Keyring,
+    policy: &'a PolicySettings,
 }
 
 impl<'a> Look<'a> {
@@ -54,6 +56,7 @@ impl<'a> Look<'a> {
         observed: Option<&'a Observed>,
         sources: &'a Sources,
         keyring: &'a Keyring,
+        policy: &'a PolicySettings,
     ) -> Self {
         let (facts, id) = (&record.workload.facts, &record.workload.id);
         let recorded = observed.and_then(Observed::entries);
@@ -64,6 +67,7 @@ impl<'a> Look<'a> {
             observed,
             sources,
             keyring,
+            policy,
         }
     }
 
@@ -78,9 +82,12 @@ impl<'a> Look<'a> {
                 None => Next::Read(unknown),
             };
         }
-        let arrived = self
+        let mut arrived = self
             .record
             .arrived(|source| self.sources.read_version(&self.id(source)));
+        if self.policy.reload_on_create {
+            arrived.clear();
+        }
         let live = |source: &SourceName| self.live(source);
         let case = Case {
             namespace: &self.record.workload.id.namespace,
@@ -89,6 +96,7 @@ impl<'a> Look<'a> {
             references: &self.references,
             live: &live,
             arrived: &arrived,
+            reload_on_delete: self.policy.reload_on_delete,
             keyring: self.keyring,
         };
         let decision = decide(&case);

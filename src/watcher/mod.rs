@@ -18,7 +18,7 @@ mod sources;
 mod step;
 mod streams;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kube::Client;
 use tokio::{
@@ -38,7 +38,7 @@ use crate::{
         metrics::WatcherMetrics,
         tasks::{TaskError, Tasks},
     },
-    stamp::source::SourceKind,
+    stamp::settings::PolicySettings,
 };
 use engine::Engine;
 use streams::Streams;
@@ -58,6 +58,8 @@ pub struct Settings {
     pub namespace: String,
     /// Who we are in the Lease.
     pub identity: String,
+    /// What holds for every workload.
+    pub policy: Arc<PolicySettings>,
     /// How long a stale workload is left alone in case its deploy is still under way. Zero: not at all.
     pub settle: Duration,
     /// Wall clock and randomness.
@@ -81,6 +83,7 @@ pub async fn run(
         client: client.clone(),
         inputs,
         metrics: metrics.clone(),
+        policy: settings.policy.clone(),
         readiness: readiness.clone(),
     };
     let (leading, leader) = watch::channel(false);
@@ -96,7 +99,7 @@ pub async fn run(
     for kind in &KINDS {
         tasks.spawn("watch", streams.clone().workloads(kind));
     }
-    for kind in SourceKind::ALL {
+    for kind in settings.policy.followed() {
         tasks.spawn("watch", streams.clone().sources(kind));
     }
     drop(streams);

@@ -159,11 +159,9 @@ impl Sources {
         }
     }
 
-    /// Whether every kind has been listed once.
-    pub fn are_listed(&self) -> bool {
-        SourceKind::ALL
-            .iter()
-            .all(|kind| self.listed.contains(kind))
+    /// Whether the kind has been listed once.
+    pub fn is_listed(&self, kind: SourceKind) -> bool {
+        self.listed.contains(&kind)
     }
 
     /// Since when the kind has been watched without a gap; nothing while it is being listed.

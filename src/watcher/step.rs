@@ -85,7 +85,8 @@ impl Engine {
         let record = self.records.get_mut(id)?;
         let tries_refused = record.retries_refused(now);
         let observed = record.observed(keyring);
-        let look = Look::new(record, observed.as_ref(), &self.sources, keyring);
+        let (sources, policy) = (&self.sources, &*self.settings.policy);
+        let look = Look::new(record, observed.as_ref(), sources, keyring, policy);
         let refused = look.unreadable();
         let next = if tries_refused && !refused.is_empty() {
             return Some(Next::Read(refused));

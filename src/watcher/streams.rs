@@ -1,6 +1,6 @@
 //! Watches: of workloads, as compact records; of sources, as rows.
 
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use kube::{
@@ -22,7 +22,7 @@ use crate::{
         workload::{Workload, WorkloadKind},
     },
     runtime::{admin::Readiness, metrics::WatcherMetrics},
-    stamp::source::SourceKind,
+    stamp::{settings::PolicySettings, source::SourceKind},
 };
 
 /// Objects of one page of a list. A page is in memory as a whole.
@@ -54,6 +54,8 @@ pub struct Streams {
     pub inputs: Sender<Input>,
     /// Where faults are counted.
     pub metrics: WatcherMetrics,
+    /// What holds for every workload.
+    pub policy: Arc<PolicySettings>,
     /// Told when a list is complete.
     pub readiness: Readiness,
 }
@@ -61,7 +63,9 @@ pub struct Streams {
 impl Streams {
     /// Watches a kind of workload for ever. The process is not ready before the first list.
     pub fn workloads(self, kind: &'static WorkloadKind) -> impl Future<Output = ()> {
-        let parse = move |object: DynamicObject| Workload::parse(kind, &object).map(Box::new);
+        let policy = self.policy.clone();
+        let parse =
+            move |object: DynamicObject| Workload::parse(kind, &object, &policy).map(Box::new);
         let input = move |event| Input::Workload(kind, event);
         self.readiness.waits_for(&kind.resource(), UNLISTED);
         let config = watcher::Config::default();
@@ -73,7 +77,8 @@ impl Streams {
 
     /// Watches a kind of source for ever, metadata only. The process is not ready before the first list.
     pub fn sources(self, kind: SourceKind) -> impl Future<Output = ()> {
-        let parse = move |object: SourceMetadata| object.into_row(kind);
+        let keys = self.policy.keys;
+        let parse = move |object: SourceMetadata| object.into_row(kind, &keys);
         let input = move |event| Input::Source(kind, event);
         self.readiness.waits_for(kind.plural(), UNLISTED);
         let config = watcher::Config::default().timeout(SOURCE_WATCH);

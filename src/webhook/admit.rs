@@ -22,6 +22,7 @@ use crate::{
         json,
         manifest::Manifest,
         reason::Reason,
+        settings::PolicySettings,
         source::{SourceId, is_namespace},
     },
 };
@@ -41,6 +42,8 @@ pub struct Admitter {
     pub namespace: String,
     /// The installation key.
     pub keyring: CurrentKeyring,
+    /// What holds for every workload.
+    pub policy: Arc<PolicySettings>,
     /// What is counted.
     pub metrics: WebhookMetrics,
 }
@@ -93,6 +96,7 @@ impl Admitter {
             template_path: kind.template,
             object: &object,
             stored: stored.as_ref(),
+            settings: &self.policy,
         };
         match admission.plan() {
             Plan::Answer(verdict) => verdict,
@@ -148,7 +152,7 @@ impl Admitter {
     }
 
     async fn read_one(&self, id: &SourceId, keyring: &Keyring) -> Result<Option<Found>, Error> {
-        let content = source::read(&self.client, id, keyring).await;
+        let content = source::read(&self.client, id, keyring, &self.policy.keys).await;
         let result = content.as_ref().map_or_else(Error::reason, |_| "ok");
         self.metrics.reads.with_label_values(&[result]).inc();
         Ok(match content? {

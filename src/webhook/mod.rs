@@ -24,12 +24,15 @@ pub use admit::Admitter;
 pub use keyring::CurrentKeyring;
 pub use routes::{PATH, router};
 
-use crate::runtime::{
-    admin::{self, Readiness},
-    certificate::Certificate,
-    https,
-    metrics::WebhookMetrics,
-    tasks::{TaskError, Tasks},
+use crate::{
+    runtime::{
+        admin::{self, Readiness},
+        certificate::Certificate,
+        https,
+        metrics::WebhookMetrics,
+        tasks::{TaskError, Tasks},
+    },
+    stamp::settings::PolicySettings,
 };
 
 /// How long an orderly end may take; less than a pod's grace period.
@@ -40,6 +43,8 @@ const LAST_WORDS: Duration = Duration::from_secs(20);
 pub struct Settings {
     /// The namespace of the installation key.
     pub namespace: String,
+    /// What holds for every workload.
+    pub policy: Arc<PolicySettings>,
     /// Where the serving certificate is.
     pub cert_dir: PathBuf,
     /// The wall clock, to tell whether a certificate is valid.
@@ -88,6 +93,7 @@ pub async fn run(
         client: client.clone(),
         namespace: settings.namespace.clone(),
         keyring: keyring.clone(),
+        policy: settings.policy,
         metrics: metrics.clone(),
     };
     let mut tasks = Tasks::new(shutdown.clone());

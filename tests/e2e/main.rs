@@ -20,6 +20,7 @@ mod cost;
 mod deploys;
 mod explain;
 mod fights;
+mod flags;
 mod keys;
 mod leaks;
 mod outages;

@@ -190,7 +190,7 @@ fn flags_and_variables_in_documents_exist() {
         .map(help)
         .concat();
     let named = Regex::new(
-        r"`(RESTAMP_[A-Z_]+)|`(--restamp-[a-z-]+|--log-[a-z-]+|--settle|--admin-[a-z-]+|--listen|--cert-[a-z]+)",
+        r"`(RESTAMP_[A-Z_]+)|`(--restamp-[a-z-]+|--log-[a-z-]+|--settle|--admin-[a-z-]+|--listen|--cert-[a-z]+|--reload-on-[a-z]+|--auto-reload-all|--resources-[a-z-]+|--[a-z-]+-annotation)",
     )
     .unwrap();
     for file in documents() {
@@ -201,6 +201,20 @@ fn flags_and_variables_in_documents_exist() {
             let name = found.get(1).or(found.get(2)).unwrap().as_str();
             assert!(help.contains(name), "{file}: the program knows no {name}");
         }
+    }
+}
+
+#[test]
+fn every_flag_about_workloads_is_described() {
+    let text = read("docs/flags.md");
+    let help = help(&["watcher"]);
+    let (_, about_workloads) = help.split_once("Policy, the same for").unwrap();
+    let flag = Regex::new(r"(?m)^ +(--[a-z-]+)").unwrap();
+    let flags: Vec<_> = flag.captures_iter(about_workloads).collect();
+    assert!(flags.len() > 10, "{help}");
+    for flag in flags {
+        let row = format!("| `{}` |", &flag[1]);
+        assert!(text.contains(&row), "docs/flags.md lacks {row}");
     }
 }
 

@@ -12,7 +12,7 @@ use restamp::{
         source::{self, Content, SourceMetadata},
     },
     stamp::{
-        annotations::{IGNORE, MATCH},
+        annotations::{IGNORE, MATCH, PolicyKeys},
         digest::{Encoding, InstallationKey, Keyring, SourceDigests},
         policy::Marks,
         source::{Keys, SourceId, SourceKind, SourceName},
@@ -52,7 +52,7 @@ async fn read(kind: SourceKind, status: u16, body: impl Into<Vec<u8>>) -> Result
         );
     });
     let client = Client::new(service, "default");
-    let found = source::read(&client, &login(kind), &keyring()).await;
+    let found = source::read(&client, &login(kind), &keyring(), &PolicyKeys::default()).await;
     drop(client);
     let ended = tokio::time::timeout(Duration::from_secs(5), scenario).await;
     ended
@@ -278,8 +278,8 @@ async fn a_server_that_never_answers_is_given_up() {
     let (service, mut server) = mock::pair::<Request<Body>, Response<Body>>();
     let client = Client::new(service, "default");
     let id = login(SourceKind::Secret);
-    let keyring = keyring();
-    let reading = source::read(&client, &id, &keyring);
+    let (keyring, keys) = (keyring(), PolicyKeys::default());
+    let reading = source::read(&client, &id, &keyring, &keys);
     let (found, _held) = tokio::join!(reading, server.next_request());
     assert!(matches!(found, Err(Error::NoAnswer { .. })), "{found:?}");
 }
@@ -305,7 +305,9 @@ fn of_metadata_only_the_name_the_version_and_the_marks_are_kept() {
     }));
     assert!(!format!("{metadata:?}").contains(PAYLOAD));
     assert!(!format!("{:?}", metadata.meta()).contains(PAYLOAD));
-    let row = metadata.into_row(SourceKind::Secret).unwrap();
+    let row = metadata
+        .into_row(SourceKind::Secret, &PolicyKeys::default())
+        .unwrap();
     assert!(!format!("{row:?}").contains(PAYLOAD));
     assert_eq!(row.id, login(SourceKind::Secret));
     assert_eq!(&*row.version.resource_version, "5");
@@ -327,7 +329,9 @@ fn marks_count_only_if_they_are_exactly_true() {
         (json!({}), false),
         (Value::Null, false),
     ] {
-        let row = metadata(&annotations).into_row(SourceKind::Secret).unwrap();
+        let row = metadata(&annotations)
+            .into_row(SourceKind::Secret, &PolicyKeys::default())
+            .unwrap();
         assert_eq!(
             row.marks,
             Marks {

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::stamp::{
-    annotations::{AUTO, IGNORE, OBSERVED, SEARCH, STAMP},
+    annotations::{AUTO, OBSERVED, SEARCH, STAMP},
     digest::{Encoding, InstallationKey, KEY_BYTES},
     source::SourceId,
 };
@@ -31,9 +31,10 @@ fn read(sources: &[SourceName], world: World<'_>) -> Reads {
         let id: SourceId = name.within("shop");
         let value = ("value", Encoding::Text, content.as_bytes());
         Some(Found {
-            marks: Marks::from_annotations(|key| {
-                (key == IGNORE && *content == "ignored").then_some("true")
-            }),
+            marks: Marks {
+                ignored: *content == "ignored",
+                matched: false,
+            },
             digests: SourceDigests::of(&ring(), id, &[value]),
         })
     };
@@ -75,6 +76,7 @@ fn admit(object: &Value, stored: Option<&Value>, world: Option<World<'_>>) -> (V
         template_path: PATH,
         object: &object_read,
         stored: stored_read.as_ref(),
+        settings: &PolicySettings::default(),
     };
     let verdict = match (admission.plan(), world) {
         (Plan::Answer(verdict), _) => verdict,

@@ -111,6 +111,7 @@ struct Setting<'a> {
     references: &'a References,
     keyring: &'a Keyring,
     arrived: BTreeSet<SourceName>,
+    reload_on_delete: bool,
 }
 
 impl Setting<'_> {
@@ -141,6 +142,7 @@ impl Setting<'_> {
             references: self.references,
             live: &live,
             arrived: &self.arrived,
+            reload_on_delete: self.reload_on_delete,
             keyring: self.keyring,
         })
     }
@@ -165,6 +167,7 @@ fn setting<'a>(references: &'a References, keyring: &'a Keyring) -> Setting<'a> 
         references,
         keyring,
         arrived: BTreeSet::new(),
+        reload_on_delete: false,
     }
 }
 

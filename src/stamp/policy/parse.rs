@@ -4,9 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{Annotations, KindPolicy, Policy};
 use crate::stamp::{
-    annotations::{AUTO, IGNORE, MATCH, SEARCH, SETTLE, exclude, named, typed_auto},
+    annotations::SETTLE,
     duration::parse_duration,
     pattern::Pattern,
+    settings::PolicySettings,
     source::{SourceKind, SourceName},
     warning::Warning,
 };
@@ -19,12 +20,17 @@ const MAX_COMPILED: usize = 32;
 type Warnings = BTreeSet<Warning>;
 
 /// See [`Policy::parse`].
-pub(super) fn parse(metadata: &Annotations, template: &Annotations) -> (Policy, Vec<Warning>) {
+pub(super) fn parse(
+    metadata: &Annotations,
+    template: &Annotations,
+    settings: &PolicySettings,
+) -> (Policy, Vec<Warning>) {
     let mut warnings = Warnings::new();
-    warn_misplaced(metadata, template, &mut warnings);
+    warn_misplaced(metadata, template, settings, &mut warnings);
+    let mut of_kind = |kind| parse_kind(kind, metadata, template, settings, &mut warnings);
     let policy = Policy {
-        config_maps: parse_kind(SourceKind::ConfigMap, metadata, template, &mut warnings),
-        secrets: parse_kind(SourceKind::Secret, metadata, template, &mut warnings),
+        config_maps: of_kind(SourceKind::ConfigMap),
+        secrets: of_kind(SourceKind::Secret),
         settle: parse_settle(metadata, &mut warnings),
     };
     (policy, warnings.into_iter().collect())
@@ -34,17 +40,24 @@ fn parse_kind(
     kind: SourceKind,
     metadata: &Annotations,
     template: &Annotations,
+    settings: &PolicySettings,
     warnings: &mut Warnings,
 ) -> KindPolicy {
-    let keys = [named(kind), AUTO, typed_auto(kind), SEARCH];
+    if settings.ignored.contains(&kind) {
+        return KindPolicy::default();
+    }
+    let (all, own) = (&settings.keys, settings.keys.of(kind));
+    let keys = [own.reload, all.auto, own.auto, all.search];
     let decides = keys.iter().any(|key| metadata.contains_key(*key));
     let annotations = if decides { metadata } else { template };
+    let is_silent = |key| annotations.get(key).is_none_or(String::is_empty);
     let policy = KindPolicy {
-        patterns: parse_patterns(annotations, named(kind), warnings),
-        excluded: parse_excluded(metadata, exclude(kind)),
-        search: parse_search(annotations, warnings),
-        auto: parse_auto(annotations, AUTO, warnings),
-        typed_auto: parse_auto(annotations, typed_auto(kind), warnings),
+        patterns: parse_patterns(annotations, own.reload, warnings),
+        excluded: parse_excluded(metadata, own.exclude),
+        search: parse_search(annotations, all.search, warnings),
+        auto: parse_auto(annotations, all.auto, warnings),
+        typed_auto: parse_auto(annotations, own.auto, warnings),
+        auto_by_default: settings.auto_reload_all && is_silent(all.auto) && is_silent(own.auto),
     };
     let both = policy.patterns.iter().filter_map(Pattern::literal);
     for name in both.filter(|name| policy.excludes(name)) {
@@ -112,11 +125,15 @@ fn parse_excluded(metadata: &Annotations, annotation: &'static str) -> Box<[Box<
     names.into_iter().map(Box::from).collect()
 }
 
-fn parse_search(annotations: &Annotations, warnings: &mut Warnings) -> bool {
-    let value = annotations.get(SEARCH).map_or("", String::as_str);
+fn parse_search(
+    annotations: &Annotations,
+    annotation: &'static str,
+    warnings: &mut Warnings,
+) -> bool {
+    let value = annotations.get(annotation).map_or("", String::as_str);
     if value != "true" && parse_bool(value) != Some(false) {
         warnings.insert(Warning::NotTrue {
-            annotation: SEARCH,
+            annotation,
             value: value.to_owned(),
         });
     }
@@ -140,7 +157,7 @@ fn parse_auto(
 }
 
 /// Go's `strconv.ParseBool`, and nothing at all, which templating leaves behind, as false.
-fn parse_bool(value: &str) -> Option<bool> {
+pub fn parse_bool(value: &str) -> Option<bool> {
     match value {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
         "" | "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
@@ -162,13 +179,21 @@ fn parse_settle(metadata: &Annotations, warnings: &mut Warnings) -> Option<Durat
         .ok()
 }
 
-fn warn_misplaced(metadata: &Annotations, template: &Annotations, warnings: &mut Warnings) {
-    for annotation in [IGNORE, MATCH] {
+fn warn_misplaced(
+    metadata: &Annotations,
+    template: &Annotations,
+    settings: &PolicySettings,
+    warnings: &mut Warnings,
+) {
+    for annotation in [settings.keys.ignore, settings.keys.matches] {
         if metadata.contains_key(annotation) || template.contains_key(annotation) {
             warnings.insert(Warning::IgnoredOnWorkload { annotation });
         }
     }
-    for annotation in SourceKind::ALL.map(exclude) {
+    for annotation in settings
+        .followed()
+        .map(|kind| settings.keys.of(kind).exclude)
+    {
         if template.contains_key(annotation) {
             warnings.insert(Warning::ExcludeOnTemplate { annotation });
         }

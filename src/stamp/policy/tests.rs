@@ -10,14 +10,38 @@ fn annotations(pairs: &[(&str, &str)]) -> Annotations {
 }
 
 fn parse(metadata: &[(&str, &str)], template: &[(&str, &str)]) -> (Policy, Vec<Warning>) {
-    Policy::parse(&annotations(metadata), &annotations(template))
+    parse_all(&annotations(metadata), &annotations(template))
+}
+
+/// With the default settings.
+fn parse_all(metadata: &Annotations, template: &Annotations) -> (Policy, Vec<Warning>) {
+    Policy::parse(metadata, template, &PolicySettings::default())
 }
 
 fn config_map(name: &str) -> SourceName {
     SourceName::new(SourceKind::ConfigMap, name)
 }
 
-/// Section 2.5 of the contract without the rows of `--auto-reload-all`, and some more: annotations on
+/// The rows of section 2.5 of the contract with `--auto-reload-all`, and some more.
+const AUTO_RELOAD_ALL_TABLE: &str = "
+                                               |         | Auto       | NotReferenced
+auto=true                                      |         | Auto       | NotReferenced
+auto=false                                     |         | NotOptedIn | NotOptedIn
+auto=yes                                       |         | NotOptedIn | NotOptedIn
+auto=                                          |         | Auto       | NotReferenced
+auto=false; configmap/reload=cfg               |         | Named(0)   | Named(0)
+configmap/auto=false                           |         | NotOptedIn | NotOptedIn
+secret/auto=false                              |         | Auto       | NotReferenced
+secret/auto=true                               |         | Auto       | NotReferenced
+configmap/reload=other                         |         | Auto       | NotReferenced
+configmap/reload=cfg                           |         | Named(0)   | Named(0)
+configmap/reload=cfg; configmaps.exclude/reload=cfg | |   Excluded   | Excluded
+configmaps.exclude/reload=cfg                  |         | Excluded   | Excluded
+search=true                                    | match   | Search     | NotReferenced
+                                               | ignore  | Ignored    | Ignored
+";
+
+/// Section 2.5 of the contract without `--auto-reload-all`, and some more: annotations on
 /// the workload, marks on ConfigMap `cfg`, and what follows if the pod spec uses it and if not.
 const TRUTH_TABLE: &str = "
                                                |         | NotOptedIn | NotOptedIn
@@ -90,8 +114,14 @@ fn shorthand(text: &str) -> Annotations {
 
 #[test]
 fn selects_by_the_truth_table() {
-    for row @ [metadata, marks, used, unused] in rows(TRUTH_TABLE) {
-        let (policy, _) = Policy::parse(&shorthand(metadata), &Annotations::new());
+    let all = PolicySettings {
+        auto_reload_all: true,
+        ..PolicySettings::default()
+    };
+    let without = rows(TRUTH_TABLE).map(|row| (row, PolicySettings::default()));
+    let with = rows(AUTO_RELOAD_ALL_TABLE).map(|row| (row, all.clone()));
+    for (row @ [metadata, marks, used, unused], settings) in without.chain(with) {
+        let (policy, _) = Policy::parse(&shorthand(metadata), &Annotations::new(), &settings);
         let marks = Marks {
             ignored: marks == "ignore",
             matched: marks == "match",
@@ -107,9 +137,60 @@ fn selects_by_the_truth_table() {
 }
 
 #[test]
+fn with_the_flag_a_workload_is_opted_in_that_says_nothing() {
+    let settings = PolicySettings {
+        auto_reload_all: true,
+        ..PolicySettings::default()
+    };
+    let parse = |text| Policy::parse(&shorthand(text), &Annotations::new(), &settings).0;
+    assert_eq!(parse("").opted_in_by(&settings.keys), [AUTO_RELOAD_ALL]);
+    assert!(!parse("auto=false").opted_in());
+}
+
+#[test]
+fn nothing_is_followed_of_a_kind_that_is_ignored() {
+    let settings = PolicySettings {
+        auto_reload_all: true,
+        ignored: [SourceKind::ConfigMap].into(),
+        ..PolicySettings::default()
+    };
+    let template = Annotations::new();
+    let metadata = shorthand("auto=true; configmap/reload=cfg,a[; search=true");
+    let (policy, warnings) = Policy::parse(&metadata, &template, &settings);
+    let marks = Marks {
+        ignored: false,
+        matched: true,
+    };
+    assert!(!policy.select(&config_map("cfg"), marks, true).is_selected());
+    assert_eq!(policy.patterns(SourceKind::ConfigMap), []);
+    assert!(policy.autos(SourceKind::Secret));
+    assert_eq!(warnings, []);
+}
+
+#[test]
+fn annotations_can_have_other_names() {
+    let keys = PolicyKeys {
+        auto: "example.com/auto",
+        ..PolicyKeys::default()
+    };
+    let settings = PolicySettings {
+        keys,
+        ..PolicySettings::default()
+    };
+    let parse = |key, value| {
+        let metadata = annotations(&[(key, value)]);
+        Policy::parse(&metadata, &Annotations::new(), &settings)
+    };
+    assert!(parse("example.com/auto", "true").0.opted_in());
+    assert!(!parse(AUTO, "true").0.opted_in());
+    let (_, warnings) = parse("example.com/auto", "yes");
+    assert!(warnings[0].to_string().starts_with("example.com/auto: "));
+}
+
+#[test]
 fn the_template_counts_only_without_keys_on_the_workload() {
     for row @ [metadata, template, config_map, secret] in rows(FALLBACK_TABLE) {
-        let (policy, _) = Policy::parse(&shorthand(metadata), &shorthand(template));
+        let (policy, _) = parse_all(&shorthand(metadata), &shorthand(template));
         let found = SourceKind::ALL.map(|kind| {
             let source = SourceName::new(kind, "cfg");
             policy
@@ -234,7 +315,10 @@ fn knows_what_opted_in() {
         &[],
     );
     assert!(policy.opted_in());
-    assert_eq!(policy.opted_in_by(), [SEARCH, SECRET_RELOAD]);
+    assert_eq!(
+        policy.opted_in_by(&PolicyKeys::default()),
+        [SEARCH, SECRET_RELOAD]
+    );
     let names: Vec<_> = policy
         .patterns(SourceKind::Secret)
         .iter()
@@ -253,34 +337,12 @@ fn knows_what_opted_in() {
     ] {
         let (policy, _) = parse(&[nothing], &[]);
         assert!(!policy.opted_in(), "{nothing:?}");
-        assert!(policy.opted_in_by().is_empty(), "{nothing:?}");
+        assert!(
+            policy.opted_in_by(&PolicyKeys::default()).is_empty(),
+            "{nothing:?}"
+        );
     }
     assert_eq!(parse(&[], &[]), (Policy::default(), vec![]));
-}
-
-#[test]
-fn marks_need_exactly_true() {
-    for (value, expected) in [("true", true), ("True", false), ("1", false), ("", false)] {
-        let marks = Marks::from_annotations(|key| (key == IGNORE).then_some(value));
-        assert_eq!(
-            marks,
-            Marks {
-                ignored: expected,
-                matched: false
-            },
-            "{value}"
-        );
-        let marks = Marks::from_annotations(|key| (key == MATCH).then_some(value));
-        assert_eq!(
-            marks,
-            Marks {
-                ignored: false,
-                matched: expected
-            },
-            "{value}"
-        );
-    }
-    assert_eq!(Marks::from_annotations(|_| None), Marks::default());
 }
 
 fn any_annotations() -> impl Strategy<Value = Annotations> {
@@ -296,11 +358,11 @@ proptest! {
         template in any_annotations(),
         referenced: bool,
     ) {
-        let (policy, _) = Policy::parse(&metadata, &template);
+        let (policy, _) = parse_all(&metadata, &template);
         let marks = Marks { ignored: false, matched: true };
         let selected = policy.select(&config_map("cfg"), marks, referenced).is_selected();
         prop_assert!(policy.opted_in() || !selected);
-        prop_assert_eq!(policy.opted_in(), !policy.opted_in_by().is_empty());
+        prop_assert_eq!(policy.opted_in(), !policy.opted_in_by(&PolicyKeys::default()).is_empty());
     }
 
     #[test]
@@ -312,7 +374,7 @@ proptest! {
     ) {
         metadata.insert(CONFIG_MAP_RELOAD.to_owned(), format!("{name},.*"));
         metadata.insert(CONFIG_MAP_EXCLUDE.to_owned(), format!("x-x , {name} "));
-        let (policy, warnings) = Policy::parse(&metadata, &template);
+        let (policy, warnings) = parse_all(&metadata, &template);
         let selection = policy.select(&config_map(&name), Marks::default(), referenced);
         prop_assert_eq!(selection, Selection::NotSelected(NotSelected::Excluded));
         let warning = Warning::NamedAndExcluded { source: config_map(&name) };
@@ -321,12 +383,12 @@ proptest! {
 
     #[test]
     fn only_policy_keys_matter(metadata in any_annotations(), other in "[a-z./-]{1,20}") {
-        let expected = Policy::parse(&metadata, &Annotations::new());
+        let expected = parse_all(&metadata, &Annotations::new());
         let mut more = metadata;
         more.insert(other, "true".to_owned());
         more.insert(STAMP.to_owned(), "true".to_owned());
-        prop_assert_eq!(Policy::parse(&more, &Annotations::new()), expected.clone());
+        prop_assert_eq!(parse_all(&more, &Annotations::new()), expected.clone());
         more.retain(|key, _| POLICY_KEYS.contains(&key.as_str()));
-        prop_assert_eq!(Policy::parse(&more, &Annotations::new()), expected);
+        prop_assert_eq!(parse_all(&more, &Annotations::new()), expected);
     }
 }

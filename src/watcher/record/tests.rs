@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     cluster::workload::{KINDS, Workload},
-    stamp::source::SourceKind,
+    stamp::{settings::PolicySettings, source::SourceKind},
 };
 
 fn workload() -> Workload {
@@ -12,7 +12,7 @@ fn workload() -> Workload {
         "metadata": { "name": "web", "namespace": "shop" }, "spec": {}
     }))
     .unwrap();
-    Workload::parse(&KINDS[0], &object).unwrap()
+    Workload::parse(&KINDS[0], &object, &PolicySettings::default()).unwrap()
 }
 
 fn record() -> Record {

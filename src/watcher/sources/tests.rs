@@ -173,14 +173,18 @@ fn a_write_of_our_own_shows_that_a_list_before_it_is_older() {
 }
 
 #[test]
-fn nothing_is_listed_before_every_kind_is() {
+fn a_kind_is_listed_once_a_list_of_it_was_complete() {
     let mut sources = listed(&[]);
-    assert!(!sources.are_listed());
-    sources.apply(SourceKind::ConfigMap, Event::Init, 2);
-    sources.apply(SourceKind::ConfigMap, Event::InitDone, 2);
-    assert!(sources.are_listed());
-    sources.apply(KIND, Event::Init, 3);
-    assert!(sources.are_listed(), "a later list does not stop the work");
+    let kind = SourceKind::ConfigMap;
+    sources.apply(kind, Event::Init, 2);
+    assert!(!sources.is_listed(kind));
+    sources.apply(kind, Event::InitDone, 2);
+    assert!(sources.is_listed(kind));
+    sources.apply(kind, Event::Init, 3);
+    assert!(
+        sources.is_listed(kind),
+        "a later list does not stop the work"
+    );
 }
 
 #[test]

@@ -105,7 +105,7 @@ async fn an_api_server_that_cannot_be_reached_is_told_by_explain() {
 #[tokio::test]
 async fn a_watcher_waits_for_an_api_server_that_cannot_be_reached() {
     let ground = Ground::shared().await;
-    let watcher = ground.watcher_with("nowhere", &nowhere(&ground));
+    let watcher = ground.watcher_with("nowhere", &nowhere(&ground), &[]);
     until("it says what it waits for", async || {
         match watcher.http("/readyz").await {
             Ok((503, text)) if text.contains("Connection refused") => Ok(()),

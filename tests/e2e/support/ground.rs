@@ -267,13 +267,13 @@ impl Ground {
     /// Starts a watcher under its own ServiceAccount.
     pub async fn watcher(&self, name: &str) -> Replica {
         let kubeconfig = self.kubeconfig_of(SYSTEM, "restamp-watcher").await;
-        self.watcher_with(name, &kubeconfig)
+        self.watcher_with(name, &kubeconfig, &[])
     }
 
-    /// Starts a watcher with somebody's rights.
-    pub fn watcher_with(&self, name: &str, kubeconfig: &Path) -> Replica {
+    /// Starts a watcher with somebody's rights, and more flags.
+    pub fn watcher_with(&self, name: &str, kubeconfig: &Path, flags: &[&str]) -> Replica {
         let args = ["watcher", "--settle", SETTLE, "--identity", name];
-        Replica::start(&args, kubeconfig, &self.new_log(name))
+        Replica::start(&[&args, flags].concat(), kubeconfig, &self.new_log(name))
     }
 
     /// Where the log of a new process goes.

@@ -13,7 +13,11 @@ use super::{
 use crate::fake_api::{Key, key};
 
 fn spoken(world: &World) -> Vec<(&'static str, Key)> {
-    let calls = world.calls().into_iter();
+    // A watch is resumed every minute.
+    let calls = world
+        .calls()
+        .into_iter()
+        .filter(|call| call.verb != "watch");
     calls.map(|call| (call.verb, call.key)).collect()
 }
 

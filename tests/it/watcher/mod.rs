@@ -7,6 +7,7 @@ mod fights;
 mod leadership;
 mod logs;
 mod order;
+mod settings;
 mod simulation;
 mod world;
 

@@ -10,7 +10,10 @@ use restamp::{
         metrics::WatcherMetrics,
         tasks::TaskError,
     },
-    stamp::annotations::{AUTO, OBSERVED, STAMP},
+    stamp::{
+        annotations::{AUTO, OBSERVED, STAMP},
+        settings::PolicySettings,
+    },
     watcher::{self, LEASE, Settings},
 };
 use serde_json::{Value, json};
@@ -65,11 +68,17 @@ pub struct World {
 impl World {
     /// Starts a watcher.
     pub async fn start(api: &FakeApi) -> Self {
+        Self::start_with(api, PolicySettings::default()).await
+    }
+
+    /// Starts a watcher with these settings.
+    pub async fn start_with(api: &FakeApi, policy: PolicySettings) -> Self {
         let metrics = WatcherMetrics::new().unwrap();
         let shutdown = CancellationToken::new();
         let settings = Settings {
             namespace: HOME.to_owned(),
             identity: "us".to_owned(),
+            policy: policy.into(),
             settle: Duration::from_secs(2),
             ambient: ambient(),
         };

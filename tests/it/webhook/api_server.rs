@@ -9,7 +9,7 @@ use http::{Request, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use restamp::{
     runtime::{admin::Readiness, metrics::WebhookMetrics},
-    stamp::reason::Reason,
+    stamp::{reason::Reason, settings::PolicySettings},
     webhook::{Admitter, CurrentKeyring, PATH, router},
 };
 use serde_json::{Value, json};
@@ -108,11 +108,17 @@ impl Webhook {
 
     /// One with this key.
     pub fn new(api: &FakeApi, keyring: CurrentKeyring) -> Self {
+        Self::with(api, keyring, PolicySettings::default())
+    }
+
+    /// One with this key and these settings.
+    pub fn with(api: &FakeApi, keyring: CurrentKeyring, policy: PolicySettings) -> Self {
         let metrics = WebhookMetrics::new().unwrap();
         let router = router(Admitter {
             client: api.client(),
             namespace: HOME.to_owned(),
             keyring: keyring.clone(),
+            policy: policy.into(),
             metrics: metrics.clone(),
         });
         Self {

@@ -9,4 +9,4 @@ mod reads;
 mod reviews;
 mod tls;
 
-pub use api_server::Webhook;
+pub use api_server::{Webhook, follow_key};

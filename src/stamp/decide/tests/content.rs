@@ -53,6 +53,24 @@ fn a_deleted_source_changes_nothing_until_it_comes_back_different() {
 }
 
 #[test]
+fn a_deletion_is_a_change_where_that_is_asked_for() {
+    let (references, keyring) = (uses(&["db"]), ring(1, None));
+    let there = World::default().with("db", "a");
+    let mut stored = adopted(&references, &there);
+    let gone = there.clone().without("db");
+    let setting = Setting {
+        reload_on_delete: true,
+        ..setting(&references, &keyring)
+    };
+    assert_eq!(setting.settle(&mut stored, &gone), [Reason::ContentChanged]);
+    assert_eq!(setting.settle(&mut stored, &gone), []);
+    assert_eq!(
+        setting.settle(&mut stored, &there),
+        [Reason::ContentChanged]
+    );
+}
+
+#[test]
 fn a_source_that_appears_is_adopted_if_seen_to_arrive_and_stale_in_doubt() {
     let (references, keyring) = (uses(&["db"]), ring(1, None));
     let absent = adopted(&references, &World::default());

@@ -31,6 +31,7 @@ fn missing_sources_and_keys_are_said_unless_optional() {
             references: &references,
             live: &live,
             arrived: &nothing_arrived,
+            reload_on_delete: false,
             keyring: &keyring,
         })
     };

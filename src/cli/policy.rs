@@ -1,0 +1,302 @@
+//! Flags about every workload, which the webhook, the watcher and `explain` take alike. Names, defaults and
+//! values are those of stakater/Reloader (its `internal/pkg/options`).
+
+use std::collections::BTreeSet;
+
+use clap::{ArgAction::Set, Args};
+
+use crate::stamp::{
+    annotations::{
+        AUTO, CONFIG_MAP_AUTO, CONFIG_MAP_RELOAD, IGNORE, KindKeys, MATCH, OBSERVED, PolicyKeys,
+        SEARCH, SECRET_AUTO, SECRET_RELOAD, SETTLE, STAMP,
+    },
+    policy::parse_bool,
+    settings::PolicySettings,
+    source::{SourceKind, is_source_name},
+};
+
+/// The longest name part of a key, and the longest prefix (Kubernetes, `IsQualifiedName`).
+const MAX_NAME: usize = 63;
+const MAX_PREFIX: usize = 253;
+
+#[derive(Args)]
+#[command(next_help_heading = "Policy, the same for webhook, watcher and explain")]
+pub(super) struct PolicyArgs {
+    /// Follow every workload that does not say otherwise, as if it had the auto annotation.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        action = Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true",
+        value_parser = boolean
+    )]
+    auto_reload_all: bool,
+    /// Restart workloads when a source that they use comes to be: true or false.
+    #[arg(long, value_name = "BOOL", action = Set, default_value = "false", value_parser = true_or_false)]
+    reload_on_create: bool,
+    /// Restart workloads when a source that they use is deleted: true or false.
+    #[arg(long, value_name = "BOOL", action = Set, default_value = "false", value_parser = true_or_false)]
+    reload_on_delete: bool,
+    /// Do not watch, read or follow these: configmaps or secrets.
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = source_kind)]
+    resources_to_ignore: Vec<SourceKind>,
+    /// What the annotation is called that follows everything that the pods use.
+    #[arg(long, value_name = "KEY", default_value = AUTO, value_parser = key)]
+    auto_annotation: &'static str,
+    /// The same, for ConfigMaps.
+    #[arg(long, value_name = "KEY", default_value = CONFIG_MAP_AUTO, value_parser = key)]
+    configmap_auto_annotation: &'static str,
+    /// The same, for Secrets.
+    #[arg(long, value_name = "KEY", default_value = SECRET_AUTO, value_parser = key)]
+    secret_auto_annotation: &'static str,
+    /// What the annotation is called that names ConfigMaps.
+    #[arg(long, value_name = "KEY", default_value = CONFIG_MAP_RELOAD, value_parser = key)]
+    configmap_annotation: &'static str,
+    /// What the annotation is called that names Secrets.
+    #[arg(long, value_name = "KEY", default_value = SECRET_RELOAD, value_parser = key)]
+    secret_annotation: &'static str,
+    /// What the annotation is called that searches for marked sources.
+    #[arg(long, value_name = "KEY", default_value = SEARCH, value_parser = key)]
+    auto_search_annotation: &'static str,
+    /// What the annotation is called that marks a source to be found.
+    #[arg(long, value_name = "KEY", default_value = MATCH, value_parser = key)]
+    search_match_annotation: &'static str,
+    /// What the annotation is called that marks a source to be ignored.
+    #[arg(long, value_name = "KEY", default_value = IGNORE, value_parser = key)]
+    ignore_annotation: &'static str,
+}
+
+impl PolicyArgs {
+    /// What they say, if that makes sense.
+    pub(super) fn settings(&self) -> Result<PolicySettings, String> {
+        let settings = PolicySettings {
+            keys: self.keys(),
+            auto_reload_all: self.auto_reload_all,
+            ignored: self.resources_to_ignore.iter().copied().collect(),
+            reload_on_create: self.reload_on_create,
+            reload_on_delete: self.reload_on_delete,
+        };
+        if settings.followed().next().is_none() {
+            return Err(
+                "--resources-to-ignore leaves nothing to follow; name one kind only".to_owned(),
+            );
+        }
+        match self.ambiguous() {
+            Some(key) => Err(format!(
+                "two annotations are called {key:?}; name each differently"
+            )),
+            None => Ok(settings),
+        }
+    }
+
+    fn keys(&self) -> PolicyKeys {
+        let default = PolicyKeys::default();
+        PolicyKeys {
+            auto: self.auto_annotation,
+            search: self.auto_search_annotation,
+            matches: self.search_match_annotation,
+            ignore: self.ignore_annotation,
+            config_map: KindKeys {
+                reload: self.configmap_annotation,
+                auto: self.configmap_auto_annotation,
+                ..default.config_map
+            },
+            secret: KindKeys {
+                reload: self.secret_annotation,
+                auto: self.secret_auto_annotation,
+                ..default.secret
+            },
+        }
+    }
+
+    /// A key that means two things.
+    fn ambiguous(&self) -> Option<&'static str> {
+        let PolicyKeys {
+            auto,
+            search,
+            matches,
+            ignore,
+            ..
+        } = self.keys();
+        let of_kinds = SourceKind::ALL.map(|kind| *self.keys().of(kind));
+        let of_kinds = of_kinds
+            .iter()
+            .flat_map(|keys| [keys.reload, keys.auto, keys.exclude]);
+        let ours = [STAMP, OBSERVED, SETTLE, auto, search, matches, ignore];
+        let mut seen = BTreeSet::new();
+        ours.into_iter()
+            .chain(of_kinds)
+            .find(|key| !seen.insert(*key))
+    }
+}
+
+/// As Go's `strconv.ParseBool`.
+fn boolean(text: &str) -> Result<bool, &'static str> {
+    parse_bool(text)
+        .filter(|_| !text.is_empty())
+        .ok_or("write true or false")
+}
+
+/// Reloader takes anything but `true` for false, without a word.
+fn true_or_false(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "true" => Ok(true),
+        "false" | "" => Ok(false),
+        _ => Err("write exactly true or false"),
+    }
+}
+
+fn source_kind(text: &str) -> Result<SourceKind, String> {
+    let is_called = |kind: &SourceKind| kind.plural().eq_ignore_ascii_case(text);
+    let kind = SourceKind::ALL.into_iter().find(is_called);
+    kind.ok_or_else(|| {
+        format!(
+            "there are {}",
+            SourceKind::ALL.map(SourceKind::plural).join(" and ")
+        )
+    })
+}
+
+/// The key of an annotation, for as long as the process lives.
+fn key(text: &str) -> Result<&'static str, String> {
+    let (prefix, name) = match text.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, text),
+    };
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let is_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let is_name = name.len() <= MAX_NAME
+        && name.chars().all(is_inner)
+        && is_end(name.chars().next())
+        && is_end(name.chars().next_back());
+    let is_prefix = |prefix: &str| prefix.len() <= MAX_PREFIX && is_source_name(prefix);
+    if is_name && prefix.is_none_or(is_prefix) {
+        Ok(Box::leak(text.to_owned().into_boxed_str()))
+    } else {
+        Err("write the key of an annotation, such as example.com/auto".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        policy: PolicyArgs,
+    }
+
+    fn parse(args: &[&str]) -> Result<PolicySettings, String> {
+        let args = ["restamp"].iter().chain(args);
+        let program = Program::try_parse_from(args).map_err(|error| error.to_string())?;
+        program.policy.settings()
+    }
+
+    #[test]
+    fn without_flags_it_is_reloader_s_defaults() {
+        assert_eq!(parse(&[]), Ok(PolicySettings::default()));
+    }
+
+    #[test]
+    fn booleans_are_those_of_go_and_need_no_value() {
+        let all = |args: &[&str]| parse(args).map(|settings| settings.auto_reload_all);
+        assert_eq!(all(&["--auto-reload-all"]), Ok(true));
+        for (value, meant) in [("1", true), ("True", true), ("f", false), ("FALSE", false)] {
+            assert_eq!(
+                all(&[&format!("--auto-reload-all={value}")]),
+                Ok(meant),
+                "{value}"
+            );
+        }
+        for bad in ["--auto-reload-all=maybe", "--auto-reload-all="] {
+            assert!(
+                all(&[bad]).unwrap_err().contains("--auto-reload-all"),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn reloader_s_textual_booleans_take_both_forms_and_nothing_else() {
+        for args in [
+            &["--reload-on-create=true"][..],
+            &["--reload-on-create", "true"],
+        ] {
+            assert!(parse(args).unwrap().reload_on_create);
+        }
+        assert!(!parse(&["--reload-on-delete="]).unwrap().reload_on_delete);
+        let error = parse(&["--reload-on-delete=True"]).unwrap_err();
+        assert!(error.contains("write exactly true or false"), "{error}");
+        parse(&["--reload-on-delete"]).unwrap_err();
+    }
+
+    #[test]
+    fn one_kind_of_source_can_be_ignored() {
+        let ignored = |args: &[&str]| parse(args).map(|settings| settings.ignored);
+        let secrets = Ok(BTreeSet::from([SourceKind::Secret]));
+        assert_eq!(ignored(&["--resources-to-ignore", "secrets"]), secrets);
+        assert_eq!(ignored(&["--resources-to-ignore=Secrets,secrets"]), secrets);
+        let error = ignored(&["--resources-to-ignore=secret"]).unwrap_err();
+        assert!(
+            error.contains("there are configmaps and secrets"),
+            "{error}"
+        );
+        let both = [
+            "--resources-to-ignore=secrets",
+            "--resources-to-ignore=configmaps",
+        ];
+        assert!(ignored(&both).unwrap_err().contains("leaves nothing"));
+    }
+
+    #[test]
+    fn every_key_can_have_another_name() {
+        for flag in [
+            "auto",
+            "configmap",
+            "secret",
+            "configmap-auto",
+            "secret-auto",
+        ] {
+            let keys = parse(&[&format!("--{flag}-annotation=example.com/x")])
+                .unwrap()
+                .keys;
+            assert_ne!(keys, PolicyKeys::default(), "{flag}");
+        }
+        let flags = ["--search-match-annotation=m", "--ignore-annotation=i"];
+        let keys = parse(&[flags[0], flags[1], "--auto-search-annotation=s"])
+            .unwrap()
+            .keys;
+        assert_eq!((keys.matches, keys.ignore, keys.search), ("m", "i", "s"));
+    }
+
+    #[test]
+    fn what_cannot_be_a_key_or_is_one_already_is_refused() {
+        for bad in [
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a b",
+            "-a",
+            "a/b/c",
+            "Ex ample.com/a",
+            "a=b",
+        ] {
+            let error = parse(&[&format!("--auto-annotation={bad}")]).unwrap_err();
+            assert!(error.contains("--auto-annotation"), "{bad}: {error}");
+        }
+        for taken in [SECRET_AUTO, STAMP] {
+            let error = parse(&[&format!("--auto-annotation={taken}")]).unwrap_err();
+            assert!(
+                error.contains(&format!("two annotations are called {taken:?}")),
+                "{error}"
+            );
+        }
+    }
+}
