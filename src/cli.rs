@@ -4,7 +4,7 @@ mod policy;
 
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use ring::digest;
 use tokio::net::TcpListener;
 
@@ -12,7 +12,8 @@ use crate::{
     cluster::{
         client,
         error::chain,
-        workload::{KINDS, WorkloadId, WorkloadKind},
+        kind::{Kinds, WorkloadKind},
+        workload::WorkloadId,
     },
     explain::{self, Output},
     runtime::{
@@ -124,8 +125,8 @@ struct WebhookArgs {
 #[derive(Args)]
 struct ExplainArgs {
     /// Which workload, such as deployment/shop.
-    #[arg(value_name = "KIND/NAME", value_parser = workload)]
-    workload: (&'static WorkloadKind, String),
+    #[arg(value_name = "KIND/NAME")]
+    workload: String,
     /// Its namespace; that of the kubeconfig's context if not given.
     #[arg(short, long)]
     namespace: Option<String>,
@@ -148,20 +149,26 @@ fn duration(text: &str) -> Result<Duration, DurationError> {
     parse_duration(text)
 }
 
-fn workload(text: &str) -> Result<(&'static WorkloadKind, String), String> {
-    let kinds = || {
-        KINDS
-            .iter()
-            .map(WorkloadKind::resource)
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+/// What arguments mean together; ends the program if that makes no sense, as for each of them.
+fn sensible<T>(meaning: Result<T, String>) -> T {
+    meaning.unwrap_or_else(|problem| {
+        Cli::command()
+            .error(ErrorKind::ValueValidation, problem)
+            .exit()
+    })
+}
+
+/// Reads `deployment/shop`.
+fn workload(text: &str, kinds: &Kinds) -> Result<(&'static WorkloadKind, String), String> {
     let (kind, name) = text
         .split_once('/')
         .filter(|(_, name)| !name.is_empty() && !name.contains('/'))
         .ok_or("write it as KIND/NAME, such as deployment/shop")?;
-    let kind = WorkloadKind::find(kind)
-        .ok_or_else(|| format!("there is no workload kind {kind:?}; there are {}", kinds()))?;
+    let kind = kinds.find(kind).ok_or_else(|| {
+        let known: Vec<_> = kinds.iter().map(WorkloadKind::resource).collect();
+        let known = known.join(", ");
+        format!("there is no workload kind {kind:?}; there are {known}")
+    })?;
     Ok((kind, name.to_owned()))
 }
 
@@ -205,7 +212,7 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
         identity,
         policy,
     } = args;
-    let policy = Arc::new(policy.settings()?);
+    let (kinds, policy) = (policy.kinds(), Arc::new(sensible(policy.settings())));
     let ambient = Ambient::default();
     let shutdown = shutdown::on_signal()?;
     let client = client::connect().await?;
@@ -216,6 +223,7 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
             Some(identity) => identity,
             None => unique_identity(ambient)?,
         },
+        kinds,
         policy,
         settle,
         ambient,
@@ -233,7 +241,10 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
 }
 
 async fn run_webhook(args: WebhookArgs, namespace: String) -> Result<(), Failure> {
-    let policy = Arc::new(args.policy.settings()?);
+    let (kinds, policy) = (
+        args.policy.kinds(),
+        Arc::new(sensible(args.policy.settings())),
+    );
     let shutdown = shutdown::on_signal()?;
     let client = client::connect().await?;
     let listeners = Listeners {
@@ -242,6 +253,7 @@ async fn run_webhook(args: WebhookArgs, namespace: String) -> Result<(), Failure
     };
     let settings = webhook::Settings {
         namespace,
+        kinds,
         policy,
         cert_dir: args.cert_dir,
         now: Ambient::default().now,
@@ -271,12 +283,13 @@ async fn listen(flag: &str, address: &str) -> Result<TcpListener, Failure> {
 
 async fn run_explain(args: ExplainArgs, restamp_namespace: &str) -> Result<(), Failure> {
     let ExplainArgs {
-        workload: (kind, name),
+        workload: text,
         namespace,
         output,
         policy,
     } = args;
-    let policy = policy.settings()?;
+    let (kind, name) = sensible(workload(&text, &policy.kinds()));
+    let policy = sensible(policy.settings());
     let client = client::connect().await?;
     let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     let id = WorkloadId {

@@ -1,18 +1,21 @@
 //! Flags about every workload, which the webhook, the watcher and `explain` take alike. Names, defaults and
 //! values are those of stakater/Reloader (its `internal/pkg/options`).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, str::FromStr};
 
 use clap::{ArgAction::Set, Args};
 
-use crate::stamp::{
-    annotations::{
-        AUTO, CONFIG_MAP_AUTO, CONFIG_MAP_RELOAD, IGNORE, KindKeys, MATCH, OBSERVED, PolicyKeys,
-        SEARCH, SECRET_AUTO, SECRET_RELOAD, SETTLE, STAMP,
+use crate::{
+    cluster::kind::{Kinds, WorkloadKind},
+    stamp::{
+        annotations::{
+            AUTO, CONFIG_MAP_AUTO, CONFIG_MAP_RELOAD, IGNORE, KindKeys, MATCH, OBSERVED,
+            PolicyKeys, SEARCH, SECRET_AUTO, SECRET_RELOAD, SETTLE, STAMP,
+        },
+        policy::parse_bool,
+        settings::PolicySettings,
+        source::{SourceKind, is_source_name},
     },
-    policy::parse_bool,
-    settings::PolicySettings,
-    source::{SourceKind, is_source_name},
 };
 
 /// The longest name part of a key, and the longest prefix (Kubernetes, `IsQualifiedName`).
@@ -43,6 +46,13 @@ pub(super) struct PolicyArgs {
     /// Do not watch, read or follow these: configmaps or secrets.
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = source_kind)]
     resources_to_ignore: Vec<SourceKind>,
+    /// One more kind of workload, and where in it the pod template is. May be given again.
+    #[arg(
+        long,
+        value_name = "GROUP/VERSION/PLURAL/KIND=PATH",
+        value_parser = <&'static WorkloadKind>::from_str
+    )]
+    workload_kind: Vec<&'static WorkloadKind>,
     /// What the annotation is called that follows everything that the pods use.
     #[arg(long, value_name = "KEY", default_value = AUTO, value_parser = key)]
     auto_annotation: &'static str,
@@ -90,6 +100,13 @@ impl PolicyArgs {
             )),
             None => Ok(settings),
         }
+    }
+
+    /// The kinds of workload.
+    pub(super) fn kinds(&self) -> Kinds {
+        let mut kinds = Kinds::default();
+        self.workload_kind.iter().for_each(|kind| kinds.add(kind));
+        kinds
     }
 
     fn keys(&self) -> PolicyKeys {

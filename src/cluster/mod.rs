@@ -7,6 +7,7 @@ pub mod client;
 pub mod error;
 pub mod events;
 pub mod key;
+pub mod kind;
 pub mod lease;
 pub mod source;
 pub mod workload;

@@ -1,4 +1,4 @@
-//! Workloads: every kind is an entry in one table.
+//! Workloads: what is kept of them, and how they are read and written.
 
 use std::{
     cmp::Ordering,
@@ -10,96 +10,19 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, Patch, PatchParams},
-    core::GroupVersionKind,
+    api::{DynamicObject, Patch, PatchParams},
 };
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Error, FIELD_MANAGER, error::Request, version_number};
+use super::{Error, FIELD_MANAGER, error::Request, kind::WorkloadKind, version_number};
 use crate::stamp::{
     annotations::STAMP,
     facts::Facts,
-    patch::{Annotations, merge_patch},
+    patch::{Write, merge_patch},
     pod::PodTemplate,
     settings::PolicySettings,
 };
-
-/// A kind of workload: where its API is, and where in it the pod template is.
-#[derive(Debug)]
-pub struct WorkloadKind {
-    /// API group.
-    pub group: &'static str,
-    /// API version.
-    pub version: &'static str,
-    /// Kubernetes kind.
-    pub kind: &'static str,
-    /// The kind's name in API paths and RBAC rules.
-    pub plural: &'static str,
-    /// The kind's short name in kubectl.
-    pub short: &'static str,
-    /// The fields that lead to the pod template.
-    pub template: &'static [&'static str],
-}
-
-/// Every kind of workload.
-pub static KINDS: [WorkloadKind; 3] = [
-    apps("Deployment", "deployments", "deploy"),
-    apps("StatefulSet", "statefulsets", "sts"),
-    apps("DaemonSet", "daemonsets", "ds"),
-];
-
-const fn apps(kind: &'static str, plural: &'static str, short: &'static str) -> WorkloadKind {
-    WorkloadKind {
-        group: "apps",
-        version: "v1",
-        kind,
-        plural,
-        short,
-        template: &["spec", "template"],
-    }
-}
-
-impl WorkloadKind {
-    /// Finds a kind as kubectl does: kind, plural or short name, in any case, alone or followed by the
-    /// group, or by version and group.
-    pub fn find(text: &str) -> Option<&'static WorkloadKind> {
-        let lower = text.to_ascii_lowercase();
-        let (name, group) = match lower.split_once('.') {
-            Some((name, group)) => (name, Some(group)),
-            None => (&*lower, None),
-        };
-        KINDS
-            .iter()
-            .find(|kind| kind.is_called(name) && group.is_none_or(|group| kind.is_in(group)))
-    }
-
-    fn is_called(&self, name: &str) -> bool {
-        [self.plural, self.short].contains(&name) || self.kind.eq_ignore_ascii_case(name)
-    }
-
-    fn is_in(&self, group: &str) -> bool {
-        group == self.group || group.split_once('.') == Some((self.version, self.group))
-    }
-
-    /// The kind of that name and version.
-    pub fn of(group: &str, version: &str, kind: &str) -> Option<&'static WorkloadKind> {
-        KINDS
-            .iter()
-            .find(|known| (known.group, known.version, known.kind) == (group, version, kind))
-    }
-
-    /// How the kind is addressed.
-    pub fn api_resource(&self) -> ApiResource {
-        let gvk = GroupVersionKind::gvk(self.group, self.version, self.kind);
-        ApiResource::from_gvk_with_plural(&gvk, self.plural)
-    }
-
-    /// The kind in RBAC's words.
-    pub fn resource(&self) -> String {
-        format!("{}.{}", self.plural, self.group)
-    }
-}
 
 /// Names a workload in the cluster.
 #[derive(Clone, Debug)]
@@ -200,6 +123,11 @@ impl Workload {
             && matches!((self.version(), other.version()), (Some(ours), Some(theirs)) if ours > theirs)
     }
 
+    /// Whether its pods are to be restarted with the template as it is.
+    pub fn restarts_in_place(&self) -> bool {
+        self.id.kind.has_restart_at && self.facts.policy.restarts()
+    }
+
     /// The resource version as a number, to compare it with others.
     pub fn version(&self) -> Option<u64> {
         version_number(&self.resource_version)
@@ -262,7 +190,7 @@ pub async fn annotate(
     client: &Client,
     id: &WorkloadId,
     resource_version: &str,
-    write: &Annotations,
+    write: &Write,
     settings: &PolicySettings,
 ) -> Result<Workload, Error> {
     let request = Request::object("patch", id.kind.resource(), &id.namespace, &id.name);

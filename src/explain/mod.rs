@@ -123,6 +123,7 @@ impl<'a> Seen<'a> {
             live: &live,
             arrived: &nothing,
             reload_on_delete: self.policy.reload_on_delete,
+            in_place: self.workload.restarts_in_place(),
             keyring: self.key.as_ref().unwrap_or(&self.blank),
         };
         let compared: BTreeMap<_, _> = compare(&case)

@@ -138,6 +138,7 @@ impl Admission<'_> {
             live: &live,
             arrived: &BTreeSet::new(),
             reload_on_delete: self.settings.reload_on_delete,
+            in_place: false,
             keyring,
         };
         let (stamp, observed) = stamp_live(&case);

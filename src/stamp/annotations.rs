@@ -11,6 +11,8 @@ pub const STAMP: &str = "restamp.dev/config-hash";
 pub const OBSERVED: &str = "restamp.dev/observed";
 /// On the workload: how long sources have to be quiet before it is restarted, a Go duration.
 pub const SETTLE: &str = "restamp.dev/settle";
+/// On an Argo Rollout, `restart` or `rollout`: restart its pods as they are, or roll it out.
+pub const ROLLOUT_STRATEGY: &str = "reloader.stakater.com/rollout-strategy";
 
 /// On the workload or its template, Go boolean: restart for every source that the pod spec uses.
 pub const AUTO: &str = "reloader.stakater.com/auto";

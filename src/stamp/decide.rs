@@ -49,6 +49,8 @@ pub struct Case<'a> {
     pub arrived: &'a BTreeSet<SourceName>,
     /// Whether a source that is deleted is a change.
     pub reload_on_delete: bool,
+    /// Whether the pods can be restarted with the template as it is, and are to be.
+    pub in_place: bool,
     /// The installation keys.
     pub keyring: &'a Keyring,
 }
@@ -65,14 +67,14 @@ pub enum Decision {
         /// The new memory.
         observed: Observed,
     },
-    /// Write a stamp and `observed`; Kubernetes rolls the workload out.
+    /// Write a stamp and `observed`; Kubernetes rolls the workload out. Or have its pods restarted as they are.
     Restamp {
         /// Why.
         reason: Reason,
         /// The sources that differ, where that is known.
         changed: Vec<SourceName>,
-        /// The new stamp.
-        stamp: Stamp,
+        /// The new stamp; nothing if the template stays as it is.
+        stamp: Option<Stamp>,
         /// The new memory.
         observed: Observed,
     },

@@ -19,19 +19,24 @@ pub const MAX_ANNOTATION_BYTES: usize = 256 * 1024;
 /// they make, such as ReplicaSets, and add their own.
 pub const ANNOTATION_RESERVE_BYTES: usize = 8 * 1024;
 
-/// What to write to a workload: `observed`, and a stamp when the template is to roll.
+/// What to write to a workload: `observed`, and a stamp or a time when its pods are to start anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Annotations {
+pub struct Write {
     /// For the pod template; nothing leaves the template alone.
     pub stamp: Option<String>,
     /// For the workload's metadata.
     pub observed: String,
+    /// For `spec.restartAt` (RFC 3339), at which an Argo Rollout restarts the pods that are older.
+    pub restart_at: Option<String>,
 }
 
 /// A merge patch that sets our annotations and nothing else, and that the API server refuses with a
 /// conflict when the object is no longer at `resource_version`.
-pub fn merge_patch(template_path: &[&str], resource_version: &str, write: &Annotations) -> Value {
+pub fn merge_patch(template_path: &[&str], resource_version: &str, write: &Write) -> Value {
     let mut patch = Map::new();
+    if let Some(time) = &write.restart_at {
+        patch.insert("spec".to_owned(), json!({ "restartAt": time }));
+    }
     if let Some(stamp) = &write.stamp {
         let template = json!({ "metadata": { "annotations": { STAMP: stamp } } });
         let nested = template_path
@@ -159,9 +164,10 @@ mod tests {
 
     #[test]
     fn touches_only_our_annotations() {
-        let write = Annotations {
+        let write = Write {
             stamp: Some("s".to_owned()),
             observed: "o".to_owned(),
+            restart_at: None,
         };
         let patch = merge_patch(&["spec", "jobTemplate", "spec", "template"], "7", &write);
         assert_eq!(
@@ -177,11 +183,18 @@ mod tests {
 
     #[test]
     fn leaves_the_template_alone_without_a_stamp() {
-        let write = Annotations {
+        let mut write = Write {
             stamp: None,
             observed: "o".to_owned(),
+            restart_at: None,
         };
         let patch = merge_patch(&["spec", "template"], "7", &write);
         assert_eq!(patch.get("spec"), None);
+        write.restart_at = Some("2026-01-01T00:00:00Z".to_owned());
+        let patch = merge_patch(&["spec", "template"], "7", &write);
+        assert_eq!(
+            patch["spec"],
+            json!({ "restartAt": "2026-01-01T00:00:00Z" })
+        );
     }
 }

@@ -30,6 +30,7 @@ pub struct Policy {
     config_maps: KindPolicy,
     secrets: KindPolicy,
     settle: Option<Duration>,
+    restart: bool,
 }
 
 /// The part of a policy that is about one kind of source.
@@ -178,6 +179,12 @@ impl Policy {
             }
         }
         keys
+    }
+
+    /// Whether pods are to be restarted as they are, where the kind of workload can do that, rather than
+    /// rolled out with another template.
+    pub fn restarts(&self) -> bool {
+        self.restart
     }
 
     fn kind(&self, kind: SourceKind) -> &KindPolicy {

@@ -6,7 +6,7 @@ mod tests;
 use std::fmt;
 
 use super::{
-    annotations::{OBSERVED, SETTLE, STAMP},
+    annotations::{OBSERVED, ROLLOUT_STRATEGY, SETTLE, STAMP},
     duration::DurationError,
     pattern::PatternError,
     source::{SourceKind, SourceName},
@@ -64,6 +64,11 @@ pub enum Warning {
         value: String,
         /// What is wrong with it.
         error: DurationError,
+    },
+    /// The strategy of an Argo Rollout is none that is known, and it is rolled out.
+    UnknownStrategy {
+        /// The value of the annotation.
+        value: String,
     },
     /// A source is both named and excluded by the same workload.
     NamedAndExcluded {
@@ -137,6 +142,7 @@ impl Warning {
             Warning::NotABoolean { .. } => "NotABoolean",
             Warning::NotTrue { .. } => "NotTrue",
             Warning::InvalidDuration { .. } => "InvalidDuration",
+            Warning::UnknownStrategy { .. } => "UnknownStrategy",
             Warning::NamedAndExcluded { .. } => "NamedAndExcluded",
             Warning::IgnoredOnWorkload { .. } => "IgnoredOnWorkload",
             Warning::ExcludeOnTemplate { .. } => "ExcludeOnTemplate",
@@ -205,6 +211,11 @@ impl fmt::Display for Warning {
             } => {
                 write!(f, "{annotation}: {} is not used: {error}", Shown(value))
             }
+            Warning::UnknownStrategy { value } => write!(
+                f,
+                "{ROLLOUT_STRATEGY}: {} counts as \"rollout\"; write that, or \"restart\"",
+                Shown(value)
+            ),
             Warning::NamedAndExcluded { source } => write!(
                 f,
                 "{source} is both named for reload and excluded, so it is excluded; remove it from \

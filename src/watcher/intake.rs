@@ -14,8 +14,9 @@ use super::{
 use crate::{
     cluster::{
         key,
+        kind::WorkloadKind,
         source::Row,
-        workload::{Workload, WorkloadId, WorkloadKind},
+        workload::{Workload, WorkloadId},
     },
     stamp::{
         index::Interests,

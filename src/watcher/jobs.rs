@@ -17,7 +17,7 @@ use crate::{
     },
     stamp::{
         digest::{KEY_BYTES, Keyring},
-        patch::Annotations,
+        patch::Write,
         reason::Reason,
         settings::PolicySettings,
         source::{SourceId, SourceName},
@@ -127,17 +127,12 @@ impl Jobs {
     }
 
     /// Writes a workload.
-    pub fn write(
-        &mut self,
-        written: Written,
-        resource_version: Box<str>,
-        annotations: Annotations,
-    ) {
+    pub fn write(&mut self, written: Written, resource_version: Box<str>, write: Write) {
         self.writing += 1;
         let (client, policy) = (self.client.clone(), self.policy.clone());
         self.set.spawn(async move {
             let (id, version) = (&written.id, &resource_version);
-            let result = workload::annotate(&client, id, version, &annotations, &policy).await;
+            let result = workload::annotate(&client, id, version, &write, &policy).await;
             Done::Wrote { written, result }
         });
     }

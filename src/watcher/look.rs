@@ -97,6 +97,7 @@ impl<'a> Look<'a> {
             live: &live,
             arrived: &arrived,
             reload_on_delete: self.policy.reload_on_delete,
+            in_place: self.record.workload.restarts_in_place(),
             keyring: self.keyring,
         };
         let decision = decide(&case);

@@ -29,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cluster::{
+        kind::Kinds,
         lease::{Elector, Timing},
-        workload::KINDS,
     },
     runtime::{
         admin::{self, Readiness},
@@ -58,6 +58,8 @@ pub struct Settings {
     pub namespace: String,
     /// Who we are in the Lease.
     pub identity: String,
+    /// Which kinds are workloads.
+    pub kinds: Kinds,
     /// What holds for every workload.
     pub policy: Arc<PolicySettings>,
     /// How long a stale workload is left alone in case its deploy is still under way. Zero: not at all.
@@ -96,7 +98,7 @@ pub async fn run(
         wall_clock: settings.ambient.now,
     };
     let mut tasks = Tasks::new(shutdown.clone());
-    for kind in &KINDS {
+    for kind in settings.kinds.iter() {
         tasks.spawn("watch", streams.clone().workloads(kind));
     }
     for kind in settings.policy.followed() {

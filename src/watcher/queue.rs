@@ -86,7 +86,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cluster::workload::KINDS;
+    use crate::cluster::kind::KINDS;
 
     fn id(namespace: &str, name: &str) -> WorkloadId {
         WorkloadId {

@@ -24,7 +24,7 @@ use crate::{
         decide::Decision,
         digest::Keyring,
         observed::{Entries, Observed, Recorded},
-        patch::Annotations,
+        patch::Write,
         reason::Reason,
         source::{SourceId, SourceName},
         warning::Warning,
@@ -115,7 +115,7 @@ impl Engine {
 
     fn act(&mut self, id: &WorkloadId, conclusion: Conclusion, keyring: &Keyring, now: Instant) {
         let reason = conclusion.decision.reason();
-        let (observed, stamp, changed) = match conclusion.decision {
+        let (observed, stamp, changed, restamp) = match conclusion.decision {
             Decision::Leave(reason) => {
                 self.count(reason);
                 debug!(workload = %id, reason = %reason, "nothing to do");
@@ -125,13 +125,13 @@ impl Engine {
                 }
                 return;
             }
-            Decision::Record { observed, .. } => (observed, None, Vec::new()),
+            Decision::Record { observed, .. } => (observed, None, Vec::new(), false),
             Decision::Restamp {
                 observed,
                 stamp,
                 changed,
                 ..
-            } => (observed, Some(stamp), changed),
+            } => (observed, stamp, changed, true),
         };
         let Some(record) = self.records.get_mut(id) else {
             return;
@@ -147,9 +147,11 @@ impl Engine {
             return;
         };
         let (annotation, began) = (observed.to_annotation(key), self.tick());
+        let now = (self.settings.ambient.now)();
         if let Some(record) = self.records.get_mut(id) {
             record.unfolded = annotation.folded.then(|| entries_of(observed));
-            let write = Annotations {
+            let write = Write {
+                restart_at: (restamp && stamp.is_none()).then(|| now.to_string()),
                 stamp: stamp.map(|stamp| stamp.to_string()),
                 observed: annotation.text,
             };
@@ -159,7 +161,7 @@ impl Engine {
                 reason,
                 changed,
                 is_repair,
-                restamp: write.stamp.is_some(),
+                restamp,
             };
             self.writing.insert(id.clone());
             let version = record.workload.resource_version.clone();

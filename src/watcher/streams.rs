@@ -18,8 +18,9 @@ use tracing::{debug, warn};
 use crate::{
     cluster::{
         error::{Error, Request, chain},
+        kind::WorkloadKind,
         source::{self, Row, SourceMetadata},
-        workload::{Workload, WorkloadKind},
+        workload::Workload,
     },
     runtime::{admin::Readiness, metrics::WatcherMetrics},
     stamp::{settings::PolicySettings, source::SourceKind},
@@ -31,6 +32,11 @@ const PAGE: u32 = 100;
 /// How long a watch of sources lasts before it is resumed, in seconds. What came by it stays in the buffers
 /// of its connection until then.
 const SOURCE_WATCH: u32 = 60;
+
+/// How often a kind is looked for that the API server does not serve.
+const LOOK_FOR_KIND: Duration = Duration::from_secs(30);
+/// How soon again, when it gave no answer.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The pause before a resource is listed anew that may be listed but not watched.
 const FORBIDDEN_PAUSE: Duration = Duration::from_secs(5);
@@ -44,6 +50,17 @@ pub enum Input {
     /// Of a kind of source.
     Source(SourceKind, Event<Row>),
 }
+
+/// Why a watch ended.
+enum End {
+    /// Nobody listens any more.
+    Closed,
+    /// The API server does not serve the resource.
+    NotServed,
+}
+
+/// Nobody listens any more.
+struct Closed;
 
 /// What a watch needs beside its kind.
 #[derive(Clone)]
@@ -70,9 +87,50 @@ impl Streams {
         self.readiness.waits_for(&kind.resource(), UNLISTED);
         let config = watcher::Config::default();
         async move {
-            self.watch(&kind.api_resource(), &kind.resource(), config, parse, input)
-                .await
+            let (resource, name) = (kind.api_resource(), kind.resource());
+            loop {
+                if !kind.is_built_in {
+                    self.until_served(kind, &name).await;
+                }
+                let ended = self
+                    .watch(&resource, &name, config.clone(), &parse, input)
+                    .await;
+                if let End::Closed = ended {
+                    return;
+                }
+                // With a kind go its objects. One that is built in is only not served yet.
+                let gone = [Event::Init, Event::InitDone].map(input);
+                if !kind.is_built_in && self.tell(gone).await.is_err() {
+                    return;
+                }
+                sleep(ASK_AGAIN).await;
+            }
         }
+    }
+
+    /// Waits until the API server serves a kind. The process is ready while it does not.
+    async fn until_served(&self, kind: &WorkloadKind, name: &str) {
+        loop {
+            let pause = match kind.is_served(&self.client).await {
+                Ok(true) => return,
+                Ok(false) => {
+                    self.readiness.has(name);
+                    LOOK_FOR_KIND
+                }
+                Err(error) => {
+                    debug!(error = %chain(&error), "cannot tell whether a kind is served");
+                    ASK_AGAIN
+                }
+            };
+            sleep(pause).await;
+        }
+    }
+
+    async fn tell(&self, inputs: impl IntoIterator<Item = Input>) -> Result<(), Closed> {
+        for input in inputs {
+            self.inputs.send(input).await.map_err(|_| Closed)?;
+        }
+        Ok(())
     }
 
     /// Watches a kind of source for ever, metadata only. The process is not ready before the first list.
@@ -83,14 +141,13 @@ impl Streams {
         self.readiness.waits_for(kind.plural(), UNLISTED);
         let config = watcher::Config::default().timeout(SOURCE_WATCH);
         async move {
-            self.watch(
-                &source::api_resource(kind),
-                kind.plural(),
-                config,
-                parse,
-                input,
-            )
-            .await
+            let (resource, name) = (source::api_resource(kind), kind.plural());
+            while let End::NotServed = self
+                .watch(&resource, name, config.clone(), &parse, input)
+                .await
+            {
+                sleep(ASK_AGAIN).await;
+            }
         }
     }
 
@@ -101,7 +158,8 @@ impl Streams {
         config: watcher::Config,
         parse: impl Fn(K) -> Option<T>,
         input: impl Fn(Event<T>) -> Input,
-    ) where
+    ) -> End
+    where
         K: Resource<DynamicType = ApiResource> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
         let config = config.page_size(PAGE);
@@ -117,14 +175,15 @@ impl Streams {
                         let Some(event) = map(event, &parse) else {
                             continue;
                         };
-                        if self.inputs.send(input(event)).await.is_err() {
-                            return;
+                        if self.tell([input(event)]).await.is_err() {
+                            return End::Closed;
                         }
                     }
                     Err(error) => {
                         let code = start_refused(&error);
                         self.report(name, error);
                         match code {
+                            Some(404) => return End::NotServed,
                             Some(410) => break,
                             Some(403) => {
                                 sleep(FORBIDDEN_PAUSE).await;
@@ -187,12 +246,15 @@ impl Streams {
     }
 }
 
-/// With which status the API server refused to start a watch. The library tries for ever to start one
-/// from a version that has expired, and does not tell when one that was forbidden has started after all;
-/// a new list cures the first and tells the second.
+/// With which status the API server refused to start a watch, or that it does not know what to list. The library
+/// tries for ever to start a watch from a version that has expired, and does not tell when one that was forbidden has
+/// started after all; a new list cures the first and tells the second.
 fn start_refused(error: &watcher::Error) -> Option<u16> {
     match error {
         watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status.code),
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404 => {
+            Some(404)
+        }
         _ => None,
     }
 }

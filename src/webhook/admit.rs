@@ -12,8 +12,8 @@ use crate::{
     cluster::{
         Error, FIELD_MANAGER,
         error::chain,
+        kind::{Kinds, WorkloadKind},
         source::{self, Content},
-        workload::WorkloadKind,
     },
     runtime::metrics::WebhookMetrics,
     stamp::{
@@ -42,6 +42,8 @@ pub struct Admitter {
     pub namespace: String,
     /// The installation key.
     pub keyring: CurrentKeyring,
+    /// Which kinds are workloads.
+    pub kinds: Kinds,
     /// What holds for every workload.
     pub policy: Arc<PolicySettings>,
     /// What is counted.
@@ -51,7 +53,7 @@ pub struct Admitter {
 impl Admitter {
     /// Decides. Nothing is ever denied.
     pub async fn admit(&self, review: &Review<'_>) -> Verdict {
-        let subject = subject(review);
+        let subject = subject(review, &self.kinds);
         let verdict = self.decide(review, &subject).await;
         let reason = verdict.reason;
         self.metrics
@@ -66,7 +68,8 @@ impl Admitter {
         if review.field_manager() == FIELD_MANAGER {
             return Verdict::leave(Reason::OwnWrite);
         }
-        let (Some(kind), Some(object)) = (review.workload_kind(), review.object()) else {
+        let (Some(kind), Some(object)) = (review.workload_kind(&self.kinds), review.object())
+        else {
             return Verdict::leave(Reason::NotAWorkload);
         };
         if !self.may_look_into(&review.namespace) {
@@ -167,8 +170,10 @@ fn manifest<'a>(kind: &WorkloadKind, json: &'a str) -> serde_json::Result<Manife
 }
 
 /// Names the workload in logs and warnings.
-pub fn subject(review: &Review<'_>) -> String {
-    let kind = review.workload_kind().map_or("object", |kind| kind.kind);
+pub fn subject(review: &Review<'_>, kinds: &Kinds) -> String {
+    let kind = review
+        .workload_kind(kinds)
+        .map_or("object", |kind| kind.kind);
     let name = match &*review.name {
         "" => "(new)",
         name => name,

@@ -25,6 +25,7 @@ pub use keyring::CurrentKeyring;
 pub use routes::{PATH, router};
 
 use crate::{
+    cluster::kind::Kinds,
     runtime::{
         admin::{self, Readiness},
         certificate::Certificate,
@@ -43,6 +44,8 @@ const LAST_WORDS: Duration = Duration::from_secs(20);
 pub struct Settings {
     /// The namespace of the installation key.
     pub namespace: String,
+    /// Which kinds are workloads.
+    pub kinds: Kinds,
     /// What holds for every workload.
     pub policy: Arc<PolicySettings>,
     /// Where the serving certificate is.
@@ -93,6 +96,7 @@ pub async fn run(
         client: client.clone(),
         namespace: settings.namespace.clone(),
         keyring: keyring.clone(),
+        kinds: settings.kinds,
         policy: settings.policy,
         metrics: metrics.clone(),
     };

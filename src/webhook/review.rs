@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
-    cluster::workload::WorkloadKind,
+    cluster::kind::{Kinds, WorkloadKind},
     stamp::{admission::Verdict, json},
 };
 
@@ -111,9 +111,9 @@ impl<'a> Review<'a> {
         serde_json::from_str(request.get()).map_err(malformed)
     }
 
-    /// What kind of workload it is about; nothing if of none that we know.
-    pub fn workload_kind(&self) -> Option<&'static WorkloadKind> {
-        WorkloadKind::of(&self.kind.group, &self.kind.version, &self.kind.kind)
+    /// What kind of workload it is about; nothing if of none of these.
+    pub fn workload_kind(&self, kinds: &Kinds) -> Option<&'static WorkloadKind> {
+        kinds.of(&self.kind.group, &self.kind.version, &self.kind.kind)
     }
 
     /// The name under which the writer manages fields; empty if it gave none.

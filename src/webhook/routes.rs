@@ -111,7 +111,7 @@ async fn answer(webhook: &Webhook, request: Request) -> Result<Vec<u8>, Refusal>
     let review = Review::parse(&body)?;
     let verdict = admitter.admit(&review).await;
     let answer = review
-        .answer(&subject(&review), &verdict)
+        .answer(&subject(&review, &admitter.kinds), &verdict)
         .map_err(Refusal::Answer)?;
     admitter
         .metrics

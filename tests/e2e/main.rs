@@ -22,6 +22,7 @@ mod explain;
 mod fights;
 mod flags;
 mod keys;
+mod kinds;
 mod leaks;
 mod outages;
 mod promises;

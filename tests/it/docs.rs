@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 use restamp::{
-    cluster::workload::KINDS,
+    cluster::kind::KINDS,
     runtime::metrics::{WatcherMetrics, WebhookMetrics},
     stamp::{
         annotations::{OBSERVED, POLICY_KEYS, STAMP},

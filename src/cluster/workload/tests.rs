@@ -3,36 +3,6 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn a_kind_is_found_as_kubectl_finds_it_and_in_its_own_group_only() {
-    for text in [
-        "statefulset",
-        "StatefulSets",
-        "sts",
-        "statefulset.apps",
-        "statefulsets.apps",
-        "sts.apps",
-        "statefulset.v1.apps",
-        "STATEFULSETS.V1.APPS",
-    ] {
-        let found = WorkloadKind::find(text).map(|kind| kind.kind);
-        assert_eq!(found, Some("StatefulSet"), "{text}");
-    }
-    for text in [
-        "",
-        "pod",
-        "statefulset.",
-        "statefulset.foo.io",
-        "statefulset.v1",
-        "statefulset.v1beta1.apps",
-        "statefulset.v1.apps.foo.io",
-        "statefulset.foo.io.apps",
-    ] {
-        let found = WorkloadKind::find(text).map(|kind| kind.kind);
-        assert_eq!(found, None, "{text}");
-    }
-}
-
-#[test]
 fn the_last_writer_is_who_wrote_the_spec_last_other_than_us() {
     let entry = |manager: &str, minute: u8, fields: Value, subresource: &str| {
         json!({

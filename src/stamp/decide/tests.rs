@@ -87,7 +87,10 @@ impl Stored {
             Decision::Restamp {
                 stamp, observed, ..
             } => {
-                self.stamp = Some(stamp.to_string());
+                self.stamp = stamp
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .or(self.stamp.take());
                 self.observed = Some(written(observed));
             }
         }
@@ -112,6 +115,7 @@ struct Setting<'a> {
     keyring: &'a Keyring,
     arrived: BTreeSet<SourceName>,
     reload_on_delete: bool,
+    in_place: bool,
 }
 
 impl Setting<'_> {
@@ -143,6 +147,7 @@ impl Setting<'_> {
             live: &live,
             arrived: &self.arrived,
             reload_on_delete: self.reload_on_delete,
+            in_place: self.in_place,
             keyring: self.keyring,
         })
     }
@@ -168,6 +173,7 @@ fn setting<'a>(references: &'a References, keyring: &'a Keyring) -> Setting<'a> 
         keyring,
         arrived: BTreeSet::new(),
         reload_on_delete: false,
+        in_place: false,
     }
 }
 

@@ -29,13 +29,14 @@ pub(super) fn record(
     }
 }
 
-/// A new stamp for what is live.
+/// A new stamp for what is live, or a restart of the pods as they are.
 pub(super) fn restamp(case: &Case<'_>, reason: Reason, changed: Vec<SourceName>) -> Decision {
     let key = &case.keyring.current;
     let entries = live_entries(case, key);
-    let stamp = next_stamp(case, stamp_digest(case, key, &entries));
+    let stamp = (!case.in_place).then(|| next_stamp(case, stamp_digest(case, key, &entries)));
+    let text = stamp.as_ref().map(|stamp| stamp.to_string().into());
     let observed = Observed {
-        stamp: Some(stamp.to_string().into()),
+        stamp: text.or(case.stamp.map(Box::from)),
         ..observed(case, key, entries)
     };
     Decision::Restamp {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{Annotations, KindPolicy, Policy};
 use crate::stamp::{
-    annotations::SETTLE,
+    annotations::{ROLLOUT_STRATEGY, SETTLE},
     duration::parse_duration,
     pattern::Pattern,
     settings::PolicySettings,
@@ -32,6 +32,7 @@ pub(super) fn parse(
         config_maps: of_kind(SourceKind::ConfigMap),
         secrets: of_kind(SourceKind::Secret),
         settle: parse_settle(metadata, &mut warnings),
+        restart: parse_strategy(metadata, &mut warnings),
     };
     (policy, warnings.into_iter().collect())
 }
@@ -177,6 +178,16 @@ fn parse_settle(metadata: &Annotations, warnings: &mut Warnings) -> Option<Durat
             })
         })
         .ok()
+}
+
+fn parse_strategy(metadata: &Annotations, warnings: &mut Warnings) -> bool {
+    let value = metadata.get(ROLLOUT_STRATEGY).map_or("", String::as_str);
+    if !["", "rollout", "restart"].contains(&value) {
+        warnings.insert(Warning::UnknownStrategy {
+            value: value.to_owned(),
+        });
+    }
+    value == "restart"
 }
 
 fn warn_misplaced(

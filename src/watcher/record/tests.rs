@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    cluster::workload::{KINDS, Workload},
+    cluster::{kind::KINDS, workload::Workload},
     stamp::{settings::PolicySettings, source::SourceKind},
 };
 

@@ -57,6 +57,22 @@ async fn flags_that_make_no_sense_are_refused_and_named() {
             &["watcher", "--no-such-flag"],
             "unexpected argument '--no-such-flag'",
         ),
+        (
+            &["webhook", "--auto-annotation=reloader.stakater.com/search"],
+            "two annotations are called \"reloader.stakater.com/search\"",
+        ),
+        (
+            &["watcher", "--resources-to-ignore=secrets,configmaps"],
+            "leaves nothing to follow",
+        ),
+        (
+            &["watcher", "--workload-kind=CloneSet"],
+            "write it as GROUP/VERSION/PLURAL/KIND=PATH",
+        ),
+        (
+            &["watcher", "--auto-reload-al"],
+            "a similar argument exists: '--auto-reload-all'",
+        ),
         (&["restart"], "unrecognized subcommand 'restart'"),
     ] {
         let (code, message) = refused(&ground, ground.kubeconfig(), args).await;

@@ -5,7 +5,7 @@ use kube::{
     api::{DynamicObject, PostParams},
 };
 use restamp::{
-    cluster::workload::{KINDS, WorkloadKind},
+    cluster::kind::{KINDS, WorkloadKind},
     stamp::annotations::{AUTO, OBSERVED, STAMP},
 };
 use serde_json::{Value, json};

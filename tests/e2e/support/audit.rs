@@ -41,10 +41,10 @@ impl Request {
             .to_owned()
     }
 
-    fn is_of_leases(&self) -> bool {
-        self.object_ref
-            .as_ref()
-            .is_some_and(|object| object.resource == "leases")
+    /// Not for the Lease, and not what kinds there are.
+    fn is_of_objects(&self) -> bool {
+        let object = self.object_ref.as_ref();
+        object.is_some_and(|object| !["", "leases"].contains(&&*object.resource))
     }
 }
 
@@ -62,7 +62,7 @@ pub fn mark(log: &Path) -> Mark {
     )
 }
 
-/// What a user asked since `mark`; Lease and watch requests left out.
+/// What a user asked since `mark`; left out are watches, the Lease, and which kinds there are.
 pub fn requests_since(log: &Path, mark: &Mark, user: &str) -> Vec<Request> {
     let bytes = fs::read(log).expect("the audit log");
     let lines = bytes
@@ -72,6 +72,6 @@ pub fn requests_since(log: &Path, mark: &Mark, user: &str) -> Vec<Request> {
     lines
         .filter_map(|line| serde_json::from_slice::<Request>(line).ok())
         .filter(|request| request.stage == "ResponseComplete" && request.user.username == user)
-        .filter(|request| request.verb != "watch" && !request.is_of_leases())
+        .filter(|request| request.verb != "watch" && request.is_of_objects())
         .collect()
 }

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{Api, api::ListParams};
 use restamp::{
-    cluster::workload::{KINDS, WorkloadKind},
+    cluster::kind::{KINDS, WorkloadKind},
     stamp::annotations::AUTO,
 };
 use serde_json::json;
@@ -67,7 +67,7 @@ impl Shop {
 
     /// Waits until the controllers have seen every workload as it is.
     pub async fn until_rolled_out(&self) {
-        for kind in &KINDS {
+        for kind in KINDS.iter().filter(|kind| kind.is_built_in) {
             until("the controllers have caught up", async || {
                 self.caught_up(kind).await
             })

@@ -8,7 +8,7 @@ use kube::{
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
 use restamp::{
-    cluster::workload::WorkloadKind,
+    cluster::kind::{Kinds, WorkloadKind},
     stamp::annotations::{AUTO, OBSERVED, STAMP},
 };
 use serde_json::{Value, json};
@@ -295,5 +295,5 @@ pub fn web_pod() -> Value {
 }
 
 fn kind_of(kind: &str) -> &'static WorkloadKind {
-    WorkloadKind::find(kind).expect("a kind of the table")
+    Kinds::default().find(kind).expect("a kind of the table")
 }

@@ -36,6 +36,7 @@ impl Call {
         let query = parts.uri.query().unwrap_or_default().to_owned();
         let key = path_key(parts.uri.path());
         let verb = match (parts.method.as_str(), key.name.is_empty()) {
+            ("GET", true) if key.resource.is_empty() => "discover",
             ("GET", false) => "get",
             ("GET", true) if parameter(&query, "watch") == Some("true") => "watch",
             ("GET", true) => "list",
@@ -61,6 +62,8 @@ impl Call {
     pub(super) fn carry_out(&self, store: &mut Store) -> Result<Answer, u16> {
         let resource = &*self.key.resource;
         match self.verb {
+            // Only what every API server serves, which nobody asks about.
+            "discover" => Err(404),
             "list" => Ok(Answer::Object(self.list(store))),
             "watch" => {
                 let from = self
@@ -183,6 +186,7 @@ fn path_key(path: &str) -> Key {
         ["namespaces", namespace, resource] => key(resource, namespace, ""),
         ["namespaces", namespace, resource, name] => key(resource, namespace, name),
         [resource] => key(resource, "", ""),
+        [] => key("", "", ""),
         other => panic!("a path that the fake does not know: {other:?}"),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use regex::Regex;
 use restamp::{
-    cluster::workload::KINDS,
+    cluster::kind::KINDS,
     stamp::annotations::{OBSERVED, POLICY_KEYS, STAMP},
     webhook::PATH,
 };

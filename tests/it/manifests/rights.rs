@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use restamp::{cluster::workload::KINDS, stamp::source::SourceKind, watcher::LEASE};
+use restamp::{cluster::kind::KINDS, stamp::source::SourceKind, watcher::LEASE};
 use serde_json::{Value, json};
 
 use super::{BASE, SYSTEM, WATCHER, WEBHOOK, objects, one, texts};

@@ -4,7 +4,7 @@ use std::{cell::Cell, net::SocketAddr, sync::mpsc, thread, time::Duration};
 
 use jiff::Timestamp;
 use restamp::{
-    cluster::key,
+    cluster::{key, kind::Kinds},
     runtime::{
         ambient::{Ambient, NoRandomness},
         metrics::WatcherMetrics,
@@ -78,6 +78,7 @@ impl World {
         let settings = Settings {
             namespace: HOME.to_owned(),
             identity: "us".to_owned(),
+            kinds: Kinds::default(),
             policy: policy.into(),
             settle: Duration::from_secs(2),
             ambient: ambient(),
@@ -165,10 +166,11 @@ impl World {
         observed["sources"][source]["digest"].clone()
     }
 
-    /// The requests since the last [`FakeApi::forget_calls`], those for the Lease left out.
+    /// The requests since the last [`FakeApi::forget_calls`], those for the Lease and for kinds that may be served
+    /// left out.
     pub fn calls(&self) -> Vec<Call> {
         let mut calls = self.api.calls();
-        calls.retain(|call| call.key.resource != "leases");
+        calls.retain(|call| call.key.resource != "leases" && call.verb != "discover");
         calls
     }
 

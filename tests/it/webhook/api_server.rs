@@ -8,6 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{Request, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use restamp::{
+    cluster::kind::Kinds,
     runtime::{admin::Readiness, metrics::WebhookMetrics},
     stamp::{reason::Reason, settings::PolicySettings},
     webhook::{Admitter, CurrentKeyring, PATH, router},
@@ -118,6 +119,7 @@ impl Webhook {
             client: api.client(),
             namespace: HOME.to_owned(),
             keyring: keyring.clone(),
+            kinds: Kinds::default(),
             policy: policy.into(),
             metrics: metrics.clone(),
         });

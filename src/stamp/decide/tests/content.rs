@@ -71,6 +71,21 @@ fn a_deletion_is_a_change_where_that_is_asked_for() {
 }
 
 #[test]
+fn pods_that_are_restarted_in_place_keep_their_template() {
+    let (references, keyring) = (uses(&["db"]), ring(1, None));
+    let mut stored = adopted(&references, &World::default().with("db", "a"));
+    let next = World::default().with("db", "b");
+    let setting = Setting {
+        in_place: true,
+        ..setting(&references, &keyring)
+    };
+    let before = stored.stamp.clone();
+    assert_eq!(setting.settle(&mut stored, &next), [Reason::ContentChanged]);
+    assert_eq!(stored.stamp, before);
+    assert_eq!(setting.settle(&mut stored, &next), []);
+}
+
+#[test]
 fn a_source_that_appears_is_adopted_if_seen_to_arrive_and_stale_in_doubt() {
     let (references, keyring) = (uses(&["db"]), ring(1, None));
     let absent = adopted(&references, &World::default());

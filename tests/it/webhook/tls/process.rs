@@ -73,6 +73,7 @@ impl Process {
         let shutdown = CancellationToken::new();
         let settings = Settings {
             namespace: HOME.to_owned(),
+            kinds: restamp::cluster::kind::Kinds::default(),
             policy: std::sync::Arc::default(),
             cert_dir: files.path().to_owned(),
             now: Timestamp::now,

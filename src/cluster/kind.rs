@@ -1,0 +1,260 @@
+//! Kinds of workload: each is an entry in one table, or given by a flag.
+
+use std::str::FromStr;
+
+use kube::{Client, api::ApiResource, core::GroupVersionKind};
+
+use super::{Error, error::Request};
+
+/// A kind of workload: where its API is, and where in it the pod template is.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WorkloadKind {
+    /// API group.
+    pub group: &'static str,
+    /// API version.
+    pub version: &'static str,
+    /// Kubernetes kind.
+    pub kind: &'static str,
+    /// The kind's name in API paths and RBAC rules.
+    pub plural: &'static str,
+    /// The kind's short name in kubectl; empty if it has none.
+    pub short: &'static str,
+    /// The fields that lead to the pod template.
+    pub template: &'static [&'static str],
+    /// Whether it restarts pods that are older than its `spec.restartAt`.
+    pub has_restart_at: bool,
+    /// Whether every API server serves it. Others are looked for, and may come and go.
+    pub is_built_in: bool,
+}
+
+/// Every kind that is known without being told of.
+pub static KINDS: [WorkloadKind; 5] = [
+    apps("Deployment", "deployments", "deploy"),
+    apps("StatefulSet", "statefulsets", "sts"),
+    apps("DaemonSet", "daemonsets", "ds"),
+    WorkloadKind {
+        group: "argoproj.io",
+        version: "v1alpha1",
+        kind: "Rollout",
+        plural: "rollouts",
+        short: "ro",
+        template: &["spec", "template"],
+        has_restart_at: true,
+        is_built_in: false,
+    },
+    WorkloadKind {
+        group: "apps.openshift.io",
+        version: "v1",
+        kind: "DeploymentConfig",
+        plural: "deploymentconfigs",
+        short: "dc",
+        template: &["spec", "template"],
+        has_restart_at: false,
+        is_built_in: false,
+    },
+];
+
+const fn apps(kind: &'static str, plural: &'static str, short: &'static str) -> WorkloadKind {
+    WorkloadKind {
+        group: "apps",
+        version: "v1",
+        kind,
+        plural,
+        short,
+        template: &["spec", "template"],
+        has_restart_at: false,
+        is_built_in: true,
+    }
+}
+
+impl WorkloadKind {
+    fn is_called(&self, name: &str) -> bool {
+        let is_short = !self.short.is_empty() && self.short == name;
+        is_short || self.plural == name || self.kind.eq_ignore_ascii_case(name)
+    }
+
+    fn is_in(&self, group: &str) -> bool {
+        group == self.group || group.split_once('.') == Some((self.version, self.group))
+    }
+
+    /// How the kind is addressed.
+    pub fn api_resource(&self) -> ApiResource {
+        let gvk = GroupVersionKind::gvk(self.group, self.version, self.kind);
+        ApiResource::from_gvk_with_plural(&gvk, self.plural)
+    }
+
+    /// The kind in RBAC's words.
+    pub fn resource(&self) -> String {
+        format!("{}.{}", self.plural, self.group)
+    }
+
+    /// Whether the API server serves the kind.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub async fn is_served(&self, client: &Client) -> Result<bool, Error> {
+        let request = Request {
+            verb: "discover",
+            resource: self.resource(),
+            namespace: None,
+            name: None,
+        };
+        let group_version = format!("{}/{}", self.group, self.version);
+        let asked = async {
+            match client.list_api_group_resources(&group_version).await {
+                Ok(found) => Ok(found.resources.iter().any(|it| it.name == self.plural)),
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+                Err(error) => Err(error),
+            }
+        };
+        request.send(asked).await
+    }
+}
+
+/// Not the form of `--workload-kind`.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "write it as GROUP/VERSION/PLURAL/KIND=PATH, such as apps.kruise.io/v1alpha1/clonesets/CloneSet=spec.template"
+)]
+pub struct NotAKind;
+
+/// Reads `apps.kruise.io/v1alpha1/clonesets/CloneSet=spec.template`. What is read lives as long as the process.
+impl FromStr for &'static WorkloadKind {
+    type Err = NotAKind;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let leak = |text: &str| -> &'static str { Box::leak(Box::from(text)) };
+        let is_word = |text: &&str| {
+            let is_fit = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
+            !text.is_empty() && text.chars().all(is_fit)
+        };
+        let (names, path) = text.split_once('=').ok_or(NotAKind)?;
+        let words: Vec<_> = names.split('/').filter(is_word).collect();
+        let [group, version, plural, kind] = words[..] else {
+            return Err(NotAKind);
+        };
+        let fields: Vec<_> = path.split('.').collect();
+        if names.split('/').count() != words.len() || fields.contains(&"") {
+            return Err(NotAKind);
+        }
+        Ok(Box::leak(Box::new(WorkloadKind {
+            group: leak(group),
+            version: leak(version),
+            kind: leak(kind),
+            plural: leak(plural),
+            short: "",
+            template: Box::leak(fields.into_iter().map(leak).collect()),
+            has_restart_at: false,
+            is_built_in: false,
+        })))
+    }
+}
+
+/// The kinds of an installation.
+#[derive(Clone, Debug)]
+pub struct Kinds(Vec<&'static WorkloadKind>);
+
+impl Default for Kinds {
+    fn default() -> Self {
+        Self(KINDS.iter().collect())
+    }
+}
+
+impl Kinds {
+    /// Adds one, unless it is known.
+    pub fn add(&mut self, kind: &'static WorkloadKind) {
+        if self.of(kind.group, kind.version, kind.kind).is_none() {
+            self.0.push(kind);
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &'static WorkloadKind> {
+        self.0.iter().copied()
+    }
+
+    /// Finds a kind as kubectl does: kind, plural or short name, in any case, alone or followed by the
+    /// group, or by version and group.
+    pub fn find(&self, text: &str) -> Option<&'static WorkloadKind> {
+        let lower = text.to_ascii_lowercase();
+        let (name, group) = match lower.split_once('.') {
+            Some((name, group)) => (name, Some(group)),
+            None => (&*lower, None),
+        };
+        self.iter()
+            .find(|kind| kind.is_called(name) && group.is_none_or(|group| kind.is_in(group)))
+    }
+
+    /// The kind of that name and version.
+    pub fn of(&self, group: &str, version: &str, kind: &str) -> Option<&'static WorkloadKind> {
+        self.iter()
+            .find(|known| (known.group, known.version, known.kind) == (group, version, kind))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_found_as_kubectl_finds_it_and_in_its_own_group_only() {
+        let found = |text| Kinds::default().find(text).map(|kind| kind.kind);
+        for text in [
+            "statefulset",
+            "StatefulSets",
+            "sts",
+            "statefulset.apps",
+            "statefulsets.apps",
+            "sts.apps",
+            "statefulset.v1.apps",
+            "STATEFULSETS.V1.APPS",
+        ] {
+            assert_eq!(found(text), Some("StatefulSet"), "{text}");
+        }
+        for text in [
+            "",
+            "pod",
+            "statefulset.",
+            "statefulset.foo.io",
+            "statefulset.v1",
+            "statefulset.v1beta1.apps",
+            "statefulset.v1.apps.foo.io",
+            "statefulset.foo.io.apps",
+        ] {
+            assert_eq!(found(text), None, "{text}");
+        }
+        assert_eq!(found("rollouts.argoproj.io"), Some("Rollout"));
+    }
+
+    #[test]
+    fn a_kind_can_be_given() {
+        let text = "apps.kruise.io/v1alpha1/clonesets/CloneSet=spec.template";
+        let kind: &WorkloadKind = text.parse().unwrap();
+        assert_eq!(kind.resource(), "clonesets.apps.kruise.io");
+        assert_eq!((kind.version, kind.kind), ("v1alpha1", "CloneSet"));
+        assert_eq!(kind.template, ["spec", "template"]);
+        let mut kinds = Kinds::default();
+        kinds.add(kind);
+        kinds.add(kind);
+        assert_eq!(kinds.iter().count(), KINDS.len() + 1);
+        assert_eq!(kinds.find("cloneset"), Some(kind));
+        assert_eq!(kinds.of("apps.kruise.io", "v1", "CloneSet"), None);
+    }
+
+    #[test]
+    fn what_is_no_kind_is_refused() {
+        for text in [
+            "",
+            "CloneSet",
+            "a/v1/bs/B",
+            "a/v1/bs/B=",
+            "a/v1/bs/B=spec..template",
+            "a/v1/B=spec.template",
+            "/v1/bs/B=spec.template",
+            "a/v1/bs/B/c=spec.template",
+            "a b/v1/bs/B=spec.template",
+        ] {
+            assert_eq!(text.parse::<&WorkloadKind>(), Err(NotAKind), "{text:?}");
+        }
+    }
+}
