@@ -9,6 +9,7 @@ use ring::digest;
 use tokio::net::TcpListener;
 
 use crate::{
+    alerts::{self, Receiver},
     cluster::{
         client,
         error::chain,
@@ -50,6 +51,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Restamp workloads whose ConfigMaps or Secrets change.
+    #[command(after_help = alert_variables())]
     Watcher(WatcherArgs),
     /// Stamp workloads while they are written, as an admission webhook.
     Webhook(WebhookArgs),
@@ -172,6 +174,20 @@ fn workload(text: &str, kinds: &Kinds) -> Result<(&'static WorkloadKind, String)
     Ok((kind, name.to_owned()))
 }
 
+/// Variables without flags: values of flags are in the list of processes, and these are secret.
+fn alert_variables() -> String {
+    let lines = alerts::VARIABLES.map(|(name, meaning)| format!("  {name:<22}  {meaning}"));
+    format!("Alerts, by environment variables:\n{}", lines.join("\n"))
+}
+
+fn alerts() -> Result<Option<Receiver>, Failure> {
+    let Some(config) = alerts::Config::read(std::env::var_os)? else {
+        return Ok(None);
+    };
+    tracing::info!(host = config.url.host(), sink = ?config.sink, "alerting about restarts");
+    Ok(Some(Receiver::new(config)?))
+}
+
 /// Runs the program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -214,6 +230,7 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
     } = args;
     let (kinds, policy) = (policy.kinds(), Arc::new(sensible(policy.settings())));
     let ambient = Ambient::default();
+    let alerts = alerts()?;
     let shutdown = shutdown::on_signal()?;
     let client = client::connect().await?;
     let admin = listen("--admin-listen", &admin.admin_listen).await?;
@@ -227,6 +244,7 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
         policy,
         settle,
         ambient,
+        alerts,
     };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -7,8 +7,10 @@
 //!
 //! `stamp` is the pure core: what a workload uses, what it was started with, and what to do about it.
 //! `cluster` is the only code that talks to the API server. `watcher` and `explain` are shells over
-//! both, and `runtime` is what any process needs: logs, metrics, HTTP endpoints, shutdown.
+//! both, `alerts` tells people about restarts, beside the watcher, and `runtime` is what any process
+//! needs: logs, metrics, HTTP endpoints, shutdown.
 
+pub mod alerts;
 pub mod cli;
 pub mod cluster;
 pub mod explain;

@@ -63,6 +63,8 @@ pub struct WatcherMetrics {
     pub reads: IntCounterVec,
     /// Events published, by how it ended.
     pub events: IntCounterVec,
+    /// Alerts, by what became of them.
+    pub alerts: IntCounterVec,
     /// Times a workload was left for later because a writer keeps undoing what we write.
     pub fights: IntCounter,
     /// Faults in watches, by resource.
@@ -99,6 +101,11 @@ impl WatcherMetrics {
             events: registry.counters(
                 "restamp_events_total",
                 "Kubernetes Events published, by result.",
+                &["result"],
+            )?,
+            alerts: registry.counters(
+                "restamp_alerts_total",
+                "Alerts about restarts, by result (sent, failed, dropped).",
                 &["result"],
             )?,
             fights: registry.add(IntCounter::new(

@@ -22,6 +22,7 @@ use super::{
     streams::Input,
 };
 use crate::{
+    alerts::Alerts,
     cluster::{
         error::chain,
         key::{self, HeldKey},
@@ -49,6 +50,7 @@ pub struct Engine {
     pub(super) settings: Settings,
     pub(super) metrics: WatcherMetrics,
     readiness: Readiness,
+    pub(super) alerts: Option<Alerts>,
     pub(super) jobs: Jobs,
     pub(super) queue: Queue,
     pub(super) sources: Sources,
@@ -77,12 +79,14 @@ impl Engine {
         settings: Settings,
         metrics: WatcherMetrics,
         readiness: Readiness,
+        alerts: Option<Alerts>,
     ) -> Self {
         Self {
             jobs: Jobs::new(client, settings.policy.clone()),
             settings,
             metrics,
             readiness,
+            alerts,
             queue: Queue::default(),
             sources: Sources::default(),
             records: BTreeMap::new(),

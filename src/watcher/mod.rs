@@ -14,6 +14,7 @@ mod jobs;
 mod look;
 mod queue;
 mod record;
+mod reloaded;
 mod sources;
 mod step;
 mod streams;
@@ -28,6 +29,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    alerts::{self, Alerts, Receiver},
     cluster::{
         kind::Kinds,
         lease::{Elector, Timing},
@@ -66,6 +68,8 @@ pub struct Settings {
     pub settle: Duration,
     /// Wall clock and randomness.
     pub ambient: Ambient,
+    /// Who is told about restarts.
+    pub alerts: Option<Receiver>,
 }
 
 /// Runs the watcher until `shutdown`.
@@ -105,7 +109,8 @@ pub async fn run(
         tasks.spawn("watch", streams.clone().sources(kind));
     }
     drop(streams);
-    let engine = Engine::new(client, settings, metrics.clone(), readiness.clone());
+    let alerts = start_alerts(&settings, &metrics, &mut tasks, shutdown.clone());
+    let engine = Engine::new(client, settings, metrics.clone(), readiness.clone(), alerts);
     tasks.spawn("engine", engine.run(received, leader, shutdown.clone()));
     let election = elector.run(leading, shutdown.clone());
     tasks.spawn_orderly("election", async {
@@ -115,4 +120,21 @@ pub async fn run(
     let router = admin::router(metrics.registry, readiness);
     tasks.spawn_orderly("HTTP", admin::serve(admin_listener, router, shutdown));
     tasks.run(LAST_WORDS).await
+}
+
+/// Starts who delivers alerts, if anybody wants to have them. He ends a while after the engine.
+fn start_alerts(
+    settings: &Settings,
+    metrics: &WatcherMetrics,
+    tasks: &mut Tasks,
+    shutdown: CancellationToken,
+) -> Option<Alerts> {
+    let receiver = settings.alerts.clone()?;
+    let random = settings.ambient.random;
+    let (alerts, courier) = alerts::queue(receiver, random, metrics.alerts.clone());
+    tasks.spawn_orderly("alerts", async {
+        courier.run(shutdown).await;
+        Ok(())
+    });
+    Some(alerts)
 }

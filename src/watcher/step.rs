@@ -10,6 +10,7 @@ use super::{
     intake::Via,
     jobs::{Written, log_failure},
     look::{Conclusion, Look, Next},
+    reloaded,
     sources::Seq,
 };
 use crate::{
@@ -201,6 +202,12 @@ impl Engine {
         }
     }
 
+    fn alert(&self, id: &WorkloadId, changed: &[SourceName]) {
+        if let (Some(alerts), Some(message)) = (&self.alerts, reloaded::alert(id, changed)) {
+            alerts.send(message);
+        }
+    }
+
     /// Tells people what is wrong, once.
     fn say(&mut self, id: &WorkloadId, warnings: &[Warning]) {
         let Some(record) = self.records.get_mut(id) else {
@@ -315,7 +322,9 @@ impl Engine {
         self.sources.written(*began, workload.version());
         self.answered(workload, Via::Written);
         if *restamp {
-            self.publish(id, EventReason::Reloaded, reloaded(id, *reason, changed));
+            let message = reloaded::event(id, *reason, changed);
+            self.publish(id, EventReason::Reloaded, message);
+            self.alert(id, changed);
         }
     }
 
@@ -365,28 +374,5 @@ fn entries_of(observed: Observed) -> Entries {
     match observed.recorded {
         Recorded::Entries(entries) => entries,
         Recorded::Folded(_) => Entries::new(),
-    }
-}
-
-/// Reloader's message where there is a changed source to name, so that whoever parses it still can.
-fn reloaded(id: &WorkloadId, reason: Reason, changed: &[SourceName]) -> String {
-    let (name, kind, namespace) = (&id.name, id.kind.kind, &id.namespace);
-    match changed {
-        [] => format!(
-            "Updated '{name}' of type '{kind}' in namespace '{namespace}': {}",
-            reason.sentence()
-        ),
-        [first, rest @ ..] => {
-            let more = match rest.len() {
-                0 => String::new(),
-                more => format!(" (and {more} more)"),
-            };
-            format!(
-                "Changes detected in '{}' of type '{}' in namespace '{namespace}', Updated '{name}' of type \
-                 '{kind}' in namespace '{namespace}'{more}",
-                first.name,
-                first.kind.type_string(),
-            )
-        }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 use restamp::{
+    alerts::{self, Pauses},
     cluster::kind::KINDS,
     runtime::metrics::{WatcherMetrics, WebhookMetrics},
     stamp::{
@@ -25,6 +26,7 @@ fn rendered() -> Described {
     metrics.writes.with_label_values(&["a", "b"]).inc();
     metrics.reads.with_label_values(&["a"]).inc();
     metrics.events.with_label_values(&["a"]).inc();
+    metrics.alerts.with_label_values(&["a"]).inc();
     metrics.watch_errors.with_label_values(&["a"]).inc();
     metrics
         .restamp_seconds
@@ -215,6 +217,37 @@ fn every_flag_about_workloads_is_described() {
     for flag in flags {
         let row = format!("| `{}` |", &flag[1]);
         assert!(text.contains(&row), "docs/flags.md lacks {row}");
+    }
+}
+
+#[test]
+fn variables_and_limits_of_alerts_are_those_of_the_code() {
+    let text = read("docs/alerts.md");
+    let row = Regex::new(r"(?m)^\| `(ALERT_\w+)` \|").unwrap();
+    let described: Vec<_> = row
+        .captures_iter(&text)
+        .map(|row| row[1].to_owned())
+        .collect();
+    assert_eq!(described, alerts::VARIABLES.map(|(name, _)| name));
+    let Pauses {
+        one_try,
+        retry,
+        longest,
+        farewell,
+    } = Pauses::default();
+    let pauses: Vec<_> = (0..alerts::TRIES - 1)
+        .map(|doubled| (retry.as_secs() << doubled).to_string())
+        .collect();
+    let (last, first) = pauses.split_last().unwrap();
+    for said in [
+        format!("Up to {} alerts", alerts::QUEUE),
+        format!("A try takes {} seconds at most", one_try.as_secs()),
+        format!("There are {} tries", alerts::TRIES),
+        format!("waits {} and {last} seconds", first.join(", ")),
+        format!("up to {} seconds", longest.as_secs()),
+        format!("has {} seconds for what still waits", farewell.as_secs()),
+    ] {
+        assert!(text.contains(&said), "docs/alerts.md lacks {said:?}");
     }
 }
 

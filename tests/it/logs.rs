@@ -5,7 +5,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tracing::subscriber::DefaultGuard;
+use restamp::runtime::telemetry::{self, LogFormat};
+use tracing::{
+    Dispatch,
+    subscriber::{DefaultGuard, NoSubscriber, set_default},
+};
 use tracing_subscriber::{
     Layer,
     filter::filter_fn,
@@ -18,6 +22,9 @@ use tracing_subscriber::{
 /// Keeps what this thread logs until it is dropped.
 pub struct Logs {
     text: Text,
+    /// With a single subscriber, whether a place in the code logs is decided by the thread that comes
+    /// there first: in another test, which logs to nobody.
+    _other: Dispatch,
     _guard: DefaultGuard,
 }
 
@@ -25,17 +32,32 @@ pub struct Logs {
 struct Text(Arc<Mutex<Vec<u8>>>);
 
 impl Logs {
-    /// From now on.
+    /// From now on, what Restamp itself says.
     pub fn capture() -> Self {
+        Self::of(|text| {
+            let layer = fmt::layer()
+                .with_ansi(false)
+                .without_time()
+                .with_writer(text)
+                .with_filter(filter_fn(|event| event.target().starts_with("restamp")));
+            registry().with(layer).set_default()
+        })
+    }
+
+    /// From now on, all that can be seen with the finest filter, of libraries too.
+    pub fn capture_all() -> Self {
+        Self::of(|text| {
+            let writer = move || text.clone();
+            set_default(telemetry::subscriber(LogFormat::Json, "trace", writer).unwrap())
+        })
+    }
+
+    fn of(capture: impl FnOnce(Text) -> DefaultGuard) -> Self {
         let text = Text::default();
-        let layer = fmt::layer()
-            .with_ansi(false)
-            .without_time()
-            .with_writer(text.clone())
-            .with_filter(filter_fn(|event| event.target().starts_with("restamp")));
         Self {
+            _other: Dispatch::new(NoSubscriber::new()),
+            _guard: capture(text.clone()),
             text,
-            _guard: registry().with(layer).set_default(),
         }
     }
 

@@ -11,6 +11,7 @@
 )]
 
 mod admin;
+mod alerts;
 mod docs;
 mod fake_api;
 mod logs;

@@ -1,75 +1,26 @@
 //! What the watcher logs.
 
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex},
-};
-
 use base64::{Engine, engine::general_purpose::STANDARD};
-use restamp::runtime::telemetry::{self, LogFormat};
 use serde_json::{Value, json};
-use tracing::{
-    Dispatch,
-    subscriber::{DefaultGuard, NoSubscriber},
-};
 
 use super::{
     World, deployment, secret, until,
     world::{HOME, installation_key},
 };
-use crate::fake_api::FakeApi;
+use crate::{fake_api::FakeApi, logs::Logs};
 
 /// What nobody may ever see again. Three bytes are four digits of base64, so that it looks the same there
 /// whatever follows it.
 const PAYLOAD: &str = "hunter2!!";
 
-/// A log in memory.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    /// Takes what this thread logs, which is all that a test of one thread does.
-    fn capture(&self) -> Capture {
-        let log = self.clone();
-        let writer = move || log.clone();
-        let subscriber = telemetry::subscriber(LogFormat::Json, "trace", writer).unwrap();
-        Capture {
-            _other: Dispatch::new(NoSubscriber::new()),
-            _guard: tracing::subscriber::set_default(subscriber),
-        }
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-struct Capture {
-    /// With a single subscriber, whether a place in the code logs is decided by the thread that comes
-    /// there first: in another test, which logs to nobody.
-    _other: Dispatch,
-    _guard: DefaultGuard,
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn assert_no_payload(log: &str) {
+fn assert_no_payload(logs: &Logs) {
     let bytes = format!("{:?}", PAYLOAD.as_bytes());
     for shape in [
         PAYLOAD,
         &STANDARD.encode(PAYLOAD),
         bytes.trim_matches(['[', ']']),
     ] {
-        let leak = log.lines().find(|line| line.contains(shape));
-        assert_eq!(leak, None, "{shape}");
+        assert_eq!(logs.with(&[shape]), Vec::<String>::new(), "{shape}");
     }
 }
 
@@ -95,8 +46,7 @@ fn key_secret(key: &str) -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn at_its_finest_the_log_tells_of_workloads_and_of_no_payload() {
-    let log = Log::default();
-    let _capture = log.capture();
+    let logs = Logs::capture_all();
     let api = FakeApi::default();
     let login = |value: &str| with_last_applied(secret("login", &format!("{PAYLOAD}{value}")));
     api.put("kubectl", &login("one"));
@@ -104,7 +54,7 @@ async fn at_its_finest_the_log_tells_of_workloads_and_of_no_payload() {
     api.put("kubectl", &key_secret(&format!("{PAYLOAD} is not base64")));
     let world = World::start(&api).await;
     until("the key is missed", || {
-        log.text().contains("no installation key")
+        !logs.with(&["no installation key"]).is_empty()
     })
     .await;
     api.put("kubectl", &key_secret(&STANDARD.encode(PAYLOAD.repeat(4))));
@@ -113,18 +63,18 @@ async fn at_its_finest_the_log_tells_of_workloads_and_of_no_payload() {
     world.until_rolled("web", 1).await;
     api.put("kubectl", &malformed(login("")));
     until("the Secret cannot be read", || {
-        log.text().contains("cannot read a source")
+        !logs.with(&["cannot read a source"]).is_empty()
     })
     .await;
     world.stop().await;
 
-    let log = log.text();
     for told in [
         "Deployment shop/web",
         "ContentChanged",
         "\"level\":\"DEBUG\"",
     ] {
+        let log = logs.with(&[]).join("\n");
         assert!(log.contains(told), "no {told:?} in\n{log}");
     }
-    assert_no_payload(&log);
+    assert_no_payload(&logs);
 }

@@ -4,6 +4,7 @@ use std::{cell::Cell, net::SocketAddr, sync::mpsc, thread, time::Duration};
 
 use jiff::Timestamp;
 use restamp::{
+    alerts::Receiver,
     cluster::{key, kind::Kinds},
     runtime::{
         ambient::{Ambient, NoRandomness},
@@ -73,6 +74,10 @@ impl World {
 
     /// Starts a watcher with these settings.
     pub async fn start_with(api: &FakeApi, policy: PolicySettings) -> Self {
+        Self::start_whole(api, policy, None).await
+    }
+
+    async fn start_whole(api: &FakeApi, policy: PolicySettings, alerts: Option<Receiver>) -> Self {
         let metrics = WatcherMetrics::new().unwrap();
         let shutdown = CancellationToken::new();
         let settings = Settings {
@@ -82,6 +87,7 @@ impl World {
             policy: policy.into(),
             settle: Duration::from_secs(2),
             ambient: ambient(),
+            alerts,
         };
         let admin = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = admin.local_addr().unwrap();
@@ -104,11 +110,20 @@ impl World {
 
     /// Starts a watcher on these objects, and waits until every Deployment is recorded and all is quiet.
     pub async fn with(objects: &[Value]) -> Self {
+        Self::recorded_with(objects, None).await
+    }
+
+    /// The same with a watcher that alerts about restarts.
+    pub async fn alerting(objects: &[Value], receiver: Receiver) -> Self {
+        Self::recorded_with(objects, Some(receiver)).await
+    }
+
+    async fn recorded_with(objects: &[Value], alerts: Option<Receiver>) -> Self {
         let api = FakeApi::default();
         for object in objects {
             api.put("kubectl", object);
         }
-        let world = Self::start(&api).await;
+        let world = Self::start_whole(&api, PolicySettings::default(), alerts).await;
         world.until_recorded().await;
         world.quiet().await;
         api.forget_calls();
