@@ -46,6 +46,12 @@ pub(super) struct PolicyArgs {
     /// Do not watch, read or follow these: configmaps or secrets.
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = source_kind)]
     resources_to_ignore: Vec<SourceKind>,
+    /// Do not watch or restart these: jobs (which never are) or cronjobs.
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = ["jobs", "cronjobs"])]
+    ignored_workload_types: Vec<String>,
+    /// Whether a CronJob runs at once when a source changes, or takes it with its next run: true or false.
+    #[arg(long, value_name = "BOOL", action = Set, default_value = "true", value_parser = true_or_false)]
+    run_cronjobs_on_change: bool,
     /// One more kind of workload, and where in it the pod template is. May be given again.
     #[arg(
         long,
@@ -106,6 +112,12 @@ impl PolicyArgs {
     pub(super) fn kinds(&self) -> Kinds {
         let mut kinds = Kinds::default();
         self.workload_kind.iter().for_each(|kind| kinds.add(kind));
+        for ignored in &self.ignored_workload_types {
+            kinds.ignore(ignored);
+        }
+        if !self.run_cronjobs_on_change {
+            kinds.defer_cron_jobs();
+        }
         kinds
     }
 
@@ -269,6 +281,26 @@ mod tests {
             "--resources-to-ignore=configmaps",
         ];
         assert!(ignored(&both).unwrap_err().contains("leaves nothing"));
+    }
+
+    #[test]
+    fn types_of_workloads_can_be_ignored_and_kinds_added() {
+        let kinds = |args: &[&str]| {
+            let args = ["restamp"].iter().chain(args);
+            let program = Program::try_parse_from(args).map_err(|error| error.to_string())?;
+            Ok::<_, String>(program.policy.kinds())
+        };
+        let found = |args: &[&str], kind| kinds(args).map(|kinds| kinds.find(kind).is_some());
+        assert_eq!(found(&[], "cronjob"), Ok(true));
+        let ignored = ["--ignored-workload-types=jobs,cronjobs"];
+        assert_eq!(found(&ignored, "cronjob"), Ok(false));
+        let error = kinds(&["--ignored-workload-types=cronjob"]).unwrap_err();
+        assert!(
+            error.contains("[possible values: jobs, cronjobs]"),
+            "{error}"
+        );
+        let given = ["--workload-kind=example.com/v1/widgets/Widget=spec.template"];
+        assert_eq!(found(&given, "widgets.example.com"), Ok(true));
     }
 
     #[test]

@@ -21,17 +21,29 @@ pub struct WorkloadKind {
     pub short: &'static str,
     /// The fields that lead to the pod template.
     pub template: &'static [&'static str],
-    /// Whether it restarts pods that are older than its `spec.restartAt`.
-    pub has_restart_at: bool,
+    /// How its pods start anew.
+    pub restart: Restart,
     /// Whether every API server serves it. Others are looked for, and may come and go.
     pub is_built_in: bool,
 }
 
+/// How the pods of a workload start anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// With another template.
+    Rollout,
+    /// So, or as they are when they are older than `spec.restartAt`.
+    RolloutOrRestartAt,
+    /// With the next run, and with a Job that is made for it.
+    Job,
+}
+
 /// Every kind that is known without being told of.
-pub static KINDS: [WorkloadKind; 5] = [
+pub static KINDS: [WorkloadKind; 6] = [
     apps("Deployment", "deployments", "deploy"),
     apps("StatefulSet", "statefulsets", "sts"),
     apps("DaemonSet", "daemonsets", "ds"),
+    cron_job(Restart::Job),
     WorkloadKind {
         group: "argoproj.io",
         version: "v1alpha1",
@@ -39,7 +51,7 @@ pub static KINDS: [WorkloadKind; 5] = [
         plural: "rollouts",
         short: "ro",
         template: &["spec", "template"],
-        has_restart_at: true,
+        restart: Restart::RolloutOrRestartAt,
         is_built_in: false,
     },
     WorkloadKind {
@@ -49,7 +61,7 @@ pub static KINDS: [WorkloadKind; 5] = [
         plural: "deploymentconfigs",
         short: "dc",
         template: &["spec", "template"],
-        has_restart_at: false,
+        restart: Restart::Rollout,
         is_built_in: false,
     },
 ];
@@ -62,7 +74,23 @@ const fn apps(kind: &'static str, plural: &'static str, short: &'static str) -> 
         plural,
         short,
         template: &["spec", "template"],
-        has_restart_at: false,
+        restart: Restart::Rollout,
+        is_built_in: true,
+    }
+}
+
+/// CronJobs that take a change with their next run.
+static DEFERRED: WorkloadKind = cron_job(Restart::Rollout);
+
+const fn cron_job(restart: Restart) -> WorkloadKind {
+    WorkloadKind {
+        group: "batch",
+        version: "v1",
+        kind: "CronJob",
+        plural: "cronjobs",
+        short: "cj",
+        template: &["spec", "jobTemplate", "spec", "template"],
+        restart,
         is_built_in: true,
     }
 }
@@ -144,7 +172,7 @@ impl FromStr for &'static WorkloadKind {
             plural: leak(plural),
             short: "",
             template: Box::leak(fields.into_iter().map(leak).collect()),
-            has_restart_at: false,
+            restart: Restart::Rollout,
             is_built_in: false,
         })))
     }
@@ -166,6 +194,20 @@ impl Kinds {
         if self.of(kind.group, kind.version, kind.kind).is_none() {
             self.0.push(kind);
         }
+    }
+
+    /// Has CronJobs take a change with their next run, and not at once.
+    pub fn defer_cron_jobs(&mut self) {
+        for kind in &mut self.0 {
+            if kind.restart == Restart::Job {
+                *kind = &DEFERRED;
+            }
+        }
+    }
+
+    /// Leaves out those of that name.
+    pub fn ignore(&mut self, plural: &str) {
+        self.0.retain(|kind| kind.plural != plural);
     }
 
     /// All of them.
@@ -239,6 +281,18 @@ mod tests {
         assert_eq!(kinds.iter().count(), KINDS.len() + 1);
         assert_eq!(kinds.find("cloneset"), Some(kind));
         assert_eq!(kinds.of("apps.kruise.io", "v1", "CloneSet"), None);
+    }
+
+    #[test]
+    fn kinds_can_be_left_out_and_cron_jobs_deferred() {
+        let mut kinds = Kinds::default();
+        let of_cron_jobs = |kinds: &Kinds| kinds.find("cj").map(|kind| kind.restart);
+        assert_eq!(of_cron_jobs(&kinds), Some(Restart::Job));
+        kinds.defer_cron_jobs();
+        assert_eq!(of_cron_jobs(&kinds), Some(Restart::Rollout));
+        assert_eq!(kinds.iter().count(), KINDS.len());
+        kinds.ignore("cronjobs");
+        assert_eq!(of_cron_jobs(&kinds), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! was decided. Payloads of sources are digested where they are received and go no further.
 
 pub mod client;
+mod cron_job;
 pub mod error;
 pub mod events;
 pub mod key;

@@ -15,7 +15,12 @@ use kube::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Error, FIELD_MANAGER, error::Request, kind::WorkloadKind, version_number};
+use super::{
+    Error, FIELD_MANAGER, cron_job,
+    error::Request,
+    kind::{Restart, WorkloadKind},
+    version_number,
+};
 use crate::stamp::{
     annotations::STAMP,
     facts::Facts,
@@ -125,7 +130,7 @@ impl Workload {
 
     /// Whether its pods are to be restarted with the template as it is.
     pub fn restarts_in_place(&self) -> bool {
-        self.id.kind.has_restart_at && self.facts.policy.restarts()
+        self.id.kind.restart == Restart::RolloutOrRestartAt && self.facts.policy.restarts()
     }
 
     /// The resource version as a number, to compare it with others.
@@ -182,17 +187,20 @@ pub async fn get(
     parsed(id, &object, request, settings)
 }
 
-/// Writes our annotations to the workload as it is at `resource_version`.
+/// Writes our annotations to the workload as it is at `resource_version`, and has it run if that is asked for.
 ///
 /// # Errors
 /// [`Error::Conflict`] when the workload has changed since, and whatever else the API server answers.
-pub async fn annotate(
+pub async fn write(
     client: &Client,
     id: &WorkloadId,
     resource_version: &str,
     write: &Write,
     settings: &PolicySettings,
 ) -> Result<Workload, Error> {
+    if let (true, Some(stamp)) = (write.run_now, &write.stamp) {
+        cron_job::run_now(client, id, resource_version, stamp).await?;
+    }
     let request = Request::object("patch", id.kind.resource(), &id.namespace, &id.name);
     let patch = merge_patch(id.kind.template, resource_version, write);
     let params = PatchParams {

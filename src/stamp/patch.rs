@@ -10,6 +10,7 @@ use super::{
     annotations::{OBSERVED, STAMP},
     manifest::Manifest,
     pod::ObjectMeta,
+    stamp::Stamp,
 };
 
 /// The most bytes that the keys and values of an object's annotations may take together
@@ -23,9 +24,11 @@ pub const ANNOTATION_RESERVE_BYTES: usize = 8 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
     /// For the pod template; nothing leaves the template alone.
-    pub stamp: Option<String>,
+    pub stamp: Option<Stamp>,
     /// For the workload's metadata.
     pub observed: String,
+    /// Whether a Job is to be made from the template, with the stamp: only CronJobs can do that.
+    pub run_now: bool,
     /// For `spec.restartAt` (RFC 3339), at which an Argo Rollout restarts the pods that are older.
     pub restart_at: Option<String>,
 }
@@ -38,7 +41,7 @@ pub fn merge_patch(template_path: &[&str], resource_version: &str, write: &Write
         patch.insert("spec".to_owned(), json!({ "restartAt": time }));
     }
     if let Some(stamp) = &write.stamp {
-        let template = json!({ "metadata": { "annotations": { STAMP: stamp } } });
+        let template = json!({ "metadata": { "annotations": { STAMP: stamp.to_string() } } });
         let nested = template_path
             .iter()
             .rev()
@@ -162,11 +165,14 @@ fn size_with(annotations: &BTreeMap<String, String>, key: &str, value: &str) -> 
 mod tests {
     use super::*;
 
+    const STAMPED: &str = "v1.abcdef01.00112233445566778899aabbccddeeff.3";
+
     #[test]
     fn touches_only_our_annotations() {
         let write = Write {
-            stamp: Some("s".to_owned()),
+            stamp: Some(STAMPED.parse().unwrap()),
             observed: "o".to_owned(),
+            run_now: false,
             restart_at: None,
         };
         let patch = merge_patch(&["spec", "jobTemplate", "spec", "template"], "7", &write);
@@ -175,7 +181,7 @@ mod tests {
             json!({
                 "metadata": { "resourceVersion": "7", "annotations": { OBSERVED: "o" } },
                 "spec": { "jobTemplate": { "spec": { "template": {
-                    "metadata": { "annotations": { STAMP: "s" } }
+                    "metadata": { "annotations": { STAMP: STAMPED } }
                 }}}},
             })
         );
@@ -186,6 +192,7 @@ mod tests {
         let mut write = Write {
             stamp: None,
             observed: "o".to_owned(),
+            run_now: false,
             restart_at: None,
         };
         let patch = merge_patch(&["spec", "template"], "7", &write);

@@ -132,7 +132,7 @@ impl Jobs {
         let (client, policy) = (self.client.clone(), self.policy.clone());
         self.set.spawn(async move {
             let (id, version) = (&written.id, &resource_version);
-            let result = workload::annotate(&client, id, version, &write, &policy).await;
+            let result = workload::write(&client, id, version, &write, &policy).await;
             Done::Wrote { written, result }
         });
     }

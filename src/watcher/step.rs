@@ -18,6 +18,7 @@ use crate::{
         Error,
         error::chain,
         events::EventReason,
+        kind::Restart,
         source::Content,
         workload::{Workload, WorkloadId},
     },
@@ -153,7 +154,9 @@ impl Engine {
             record.unfolded = annotation.folded.then(|| entries_of(observed));
             let write = Write {
                 restart_at: (restamp && stamp.is_none()).then(|| now.to_string()),
-                stamp: stamp.map(|stamp| stamp.to_string()),
+                // Whatever else moved the template, the next run has it.
+                run_now: id.kind.restart == Restart::Job && reason == Reason::ContentChanged,
+                stamp,
                 observed: annotation.text,
             };
             let written = Written {

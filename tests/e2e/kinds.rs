@@ -3,7 +3,7 @@
 
 use kube::{
     Api,
-    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
+    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     core::GroupVersionKind,
 };
 use restamp::stamp::annotations::{AUTO, OBSERVED, ROLLOUT_STRATEGY, STAMP};
@@ -132,11 +132,15 @@ async fn grant_widgets(ground: &Ground) {
     apply(ground, "binding.json", &binding).await;
 }
 
-async fn until_served(ground: &Ground, plural: &str) {
-    let crd = format!("crd/{plural}");
-    ground
-        .kubectl(&["wait", "--for=condition=Established", &crd, "--timeout=60s"])
-        .await;
+async fn until_served(ground: &Ground, crd: &str) {
+    let established = r#"-o=jsonpath={.status.conditions[?(@.type=="Established")].status}"#;
+    until("the kind is served", async || {
+        match &*ground.kubectl(&["get", "crd", crd, established]).await {
+            "True" => Ok(()),
+            other => Err(other.to_owned()),
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -243,4 +247,55 @@ async fn an_argo_rollout_is_rolled_out_or_restarted_as_it_asks() {
         "the template is as it was"
     );
     assert!(restarted.data["spec"]["restartAt"].is_string());
+}
+
+/// Runs by itself on the first of January only.
+fn cron_job(suspend: bool) -> Value {
+    let mut template = uses_db();
+    template["spec"]["restartPolicy"] = json!("Never");
+    json!({
+        "apiVersion": "batch/v1", "kind": "CronJob",
+        "metadata": { "name": "web", "annotations": { AUTO: "true" } },
+        "spec": {
+            "schedule": "0 0 1 1 *", "suspend": suspend,
+            "jobTemplate": { "spec": { "template": template } },
+        },
+    })
+}
+
+#[tokio::test]
+async fn a_cron_job_runs_once_for_each_change_unless_it_is_suspended() {
+    let ground = Ground::shared().await;
+    for (suspend, runs) in [(false, 1), (true, 0)] {
+        let shop = Shop::open(&ground, "cron-jobs").await;
+        shop.set_secret("db", &[("password", "one")]).await;
+        let template = "/spec/jobTemplate/spec/template";
+        let stock = Stock::of(&shop, ("batch", "v1", "CronJob"), template);
+        stock.create(cron_job(suspend)).await;
+        stock.until_recorded().await;
+        shop.until_quiet().await;
+        let jobs = Stock::of(&shop, ("batch", "v1", "Job"), "/spec/template");
+        let list = async || {
+            jobs.api
+                .list(&ListParams::default())
+                .await
+                .expect("a list")
+                .items
+        };
+        assert_eq!(list().await.len(), 0);
+        shop.set_secret("db", &[("password", "two")]).await;
+        stock.until_writes(1).await;
+        shop.until_quiet().await;
+        let made = list().await;
+        assert_eq!(made.len(), runs, "suspended: {suspend}");
+        let stamp = stock.stamp_of(&stock.get().await);
+        assert!(stamp.is_some());
+        assert!(made.iter().all(|job| jobs.stamp_of(job) == stamp));
+        let owned =
+            |job: &DynamicObject| job.metadata.owner_references.iter().flatten().count() == 1;
+        assert!(made.iter().all(owned));
+        shop.set_secret("db", &[("password", "two")]).await;
+        shop.until_quiet().await;
+        assert_eq!(list().await.len(), runs);
+    }
 }

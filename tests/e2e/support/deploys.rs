@@ -5,7 +5,10 @@ use restamp::stamp::annotations::STAMP;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use super::shop::{Name, Shop};
+use super::{
+    shop::{Name, Shop},
+    wait::until,
+};
 
 /// What kubectl said, on its two outputs.
 pub struct Said {
@@ -62,12 +65,19 @@ impl Shop {
     pub async fn put_workload(&self, (kind, name): Name<'_>, manifest: &Value) {
         let mut object: DynamicObject =
             serde_json::from_value(manifest.clone()).expect("an object");
-        object.metadata.resource_version =
-            self.workload((kind, name)).await.metadata.resource_version;
-        self.workloads(kind)
-            .replace(name, &PostParams::default(), &object)
-            .await
-            .expect("it can be replaced");
+        until("it is replaced", async || {
+            let stored = self.workload((kind, name)).await;
+            object.metadata.resource_version = stored.metadata.resource_version;
+            let api = self.workloads(kind);
+            match api.replace(name, &PostParams::default(), &object).await {
+                Err(kube::Error::Api(status)) if status.is_conflict() => Err("changed meanwhile"),
+                written => {
+                    written.expect("it can be replaced");
+                    Ok(())
+                }
+            }
+        })
+        .await;
     }
 
     /// What `restamp explain` concludes about a workload.

@@ -67,7 +67,7 @@ impl Shop {
 
     /// Waits until the controllers have seen every workload as it is.
     pub async fn until_rolled_out(&self) {
-        for kind in KINDS.iter().filter(|kind| kind.is_built_in) {
+        for kind in KINDS.iter().filter(|kind| kind.group == "apps") {
             until("the controllers have caught up", async || {
                 self.caught_up(kind).await
             })

@@ -44,7 +44,10 @@ pub fn rights(role: &Value) -> BTreeSet<Right> {
 
 #[test]
 fn the_watcher_may_do_everywhere_what_it_does_and_nothing_else() {
-    let mut used = BTreeSet::from([right("", "events", "create", None)]);
+    let mut used = BTreeSet::from([
+        right("", "events", "create", None),
+        right("batch", "jobs", "create", None),
+    ]);
     for verb in ["get", "list", "watch"] {
         used.extend(SourceKind::ALL.map(|kind| right("", kind.plural(), verb, None)));
         used.extend(

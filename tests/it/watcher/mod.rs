@@ -2,6 +2,7 @@
 
 mod arrival;
 mod change;
+mod cron_jobs;
 mod faults;
 mod fights;
 mod leadership;
