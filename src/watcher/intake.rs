@@ -43,6 +43,7 @@ impl Engine {
         match input {
             Input::Workload(kind, event) => self.workload_event(kind, event),
             Input::Source(kind, event) => self.source_event(kind, event),
+            Input::SourcesUnheard(kind) => self.sources.broke_off(kind),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What one look at a workload leads to, from what is known now. Nothing is changed here.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -172,22 +172,34 @@ impl<'a> Look<'a> {
     }
 
     /// The sources that a write would rest on, and that were read before the workload was received. A
-    /// watch of sources that lags behind the one of workloads would undo a newer stamp otherwise.
+    /// watch of sources that lags behind the one of workloads would undo a newer stamp otherwise. While a watch
+    /// is broken, those without a change have to be read after the change was found.
     fn read_before(&self, received: Seq, case: &Case<'_>) -> Vec<SourceId> {
         let is_unchanged = |(source, comparison): &(&SourceName, Comparison)| match comparison {
             Comparison::Unknown => true,
             Comparison::Same => self.has_recorded_keys(source),
             _ => false,
         };
-        let rests_on: BTreeSet<&SourceName> = match compare(case) {
-            Some(compared) => {
-                let differ = compared.into_iter().filter(|one| !is_unchanged(one));
-                differ.map(|(source, _)| source).collect()
-            }
-            None => self.references.keys().collect(),
+        let Some(compared) = compare(case) else {
+            let ids = self.references.keys().map(|source| self.id(source));
+            return ids
+                .filter(|id| !self.sources.was_read_after(id, received))
+                .collect();
         };
-        let ids = rests_on.into_iter().map(|source| self.id(source));
-        ids.filter(|id| !self.sources.was_read_after(id, received))
+        let (unchanged, differ): (Vec<_>, Vec<_>) = compared.into_iter().partition(is_unchanged);
+        let differ = differ.into_iter().map(|(source, _)| self.id(source));
+        let differ: Vec<_> = differ.collect();
+        let found = differ
+            .iter()
+            .filter_map(|id| self.sources.read_at(id))
+            .max();
+        let unheard = unchanged.into_iter().map(|(source, _)| self.id(source));
+        let unheard = unheard
+            .filter(|id| self.sources.is_broken(id.source.kind))
+            .map(|id| (id, found.unwrap_or_default()));
+        let all = differ.into_iter().map(|id| (id, received)).chain(unheard);
+        all.filter(|(id, since)| !self.sources.was_read_after(id, *since))
+            .map(|(id, _)| id)
             .collect()
     }
 

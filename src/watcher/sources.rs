@@ -54,6 +54,8 @@ pub struct Sources {
     rows: BTreeMap<SourceId, SeenRow>,
     listing: BTreeMap<SourceKind, BTreeMap<SourceId, Row>>,
     listed: BTreeSet<SourceKind>,
+    /// Kinds whose watch has ended with an error, and told nothing since.
+    broken: BTreeSet<SourceKind>,
     sessions: BTreeMap<SourceKind, Seq>,
     reads: BTreeMap<SourceId, Read>,
     /// Reads under way, and whether the source changed since they began.
@@ -118,6 +120,7 @@ enum Found {
 impl Sources {
     /// Takes in a watch event, and says which sources it changed.
     pub fn apply(&mut self, kind: SourceKind, event: Event<Row>, now: Seq) -> Vec<Change> {
+        self.broken.remove(&kind);
         match event {
             Event::Init => {
                 self.sessions.remove(&kind);
@@ -228,6 +231,21 @@ impl Sources {
             Found::Present { digests, .. } => Live::Present(digests),
             Found::Unreadable => Live::Unreadable,
         })
+    }
+
+    /// The watch of a kind has ended with an error.
+    pub fn broke_off(&mut self, kind: SourceKind) {
+        self.broken.insert(kind);
+    }
+
+    /// Whether changes of a kind go unheard now.
+    pub fn is_broken(&self, kind: SourceKind) -> bool {
+        self.broken.contains(&kind)
+    }
+
+    /// When the last read of the source began.
+    pub fn read_at(&self, id: &SourceId) -> Option<Seq> {
+        Some(self.reads.get(id)?.began)
     }
 
     /// Whether the source was read after `seq`.

@@ -49,6 +49,8 @@ pub enum Input {
     Workload(&'static WorkloadKind, Event<Box<Workload>>),
     /// Of a kind of source.
     Source(SourceKind, Event<Row>),
+    /// Of a kind of source, nothing until the watch has been resumed.
+    SourcesUnheard(SourceKind),
 }
 
 /// Why a watch ended.
@@ -93,7 +95,7 @@ impl Streams {
                     self.until_served(kind, &name).await;
                 }
                 let ended = self
-                    .watch(&resource, &name, config.clone(), &parse, input)
+                    .watch(&resource, &name, config.clone(), &parse, input, None)
                     .await;
                 if let End::Closed = ended {
                     return;
@@ -143,7 +145,7 @@ impl Streams {
         async move {
             let (resource, name) = (source::api_resource(kind), kind.plural());
             while let End::NotServed = self
-                .watch(&resource, name, config.clone(), &parse, input)
+                .watch(&resource, name, config.clone(), &parse, input, Some(kind))
                 .await
             {
                 sleep(ASK_AGAIN).await;
@@ -158,6 +160,7 @@ impl Streams {
         config: watcher::Config,
         parse: impl Fn(K) -> Option<T>,
         input: impl Fn(Event<T>) -> Input,
+        unheard: Option<SourceKind>,
     ) -> End
     where
         K: Resource<DynamicType = ApiResource> + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -180,6 +183,10 @@ impl Streams {
                         }
                     }
                     Err(error) => {
+                        let told = self.tell(unheard.map(Input::SourcesUnheard)).await;
+                        if told.is_err() {
+                            return End::Closed;
+                        }
                         let code = start_refused(&error);
                         self.report(name, error);
                         match code {

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{World, deployment, name, secret, until};
-use crate::fake_api::Effect;
+use crate::fake_api::{Effect, key};
 
 async fn shop() -> World {
     World::with(&[secret("login", "one"), deployment("web", &["login"], &[])]).await
@@ -223,4 +223,31 @@ async fn a_key_that_cannot_be_read_stops_all_writes_until_it_can() {
         1,
         "it was not made anew"
     );
+}
+
+/// What came while nothing could be heard is live, too: the pods of the restart start on it.
+#[tokio::test(start_paused = true)]
+async fn a_restart_while_a_watch_is_broken_rests_on_all_that_is_live() {
+    let mut web = deployment("web", &["login", "mail"], &[]);
+    web["metadata"]["annotations"][SETTLE] = json!("0s");
+    let world = World::with(&[secret("login", "one"), secret("mail", "one"), web]).await;
+    let login = name("secrets", "login");
+    world.api.fail("get", &login, 1, Effect::Refused(500));
+    world.api.put("kubectl", &secret("login", "two"));
+    until("its read fails", || {
+        world.count("get", "secrets", "login") == 1
+    })
+    .await;
+    let watches = key("secrets", "", "");
+    world.api.fail("watch", &watches, 5, Effect::Refused(500));
+    world.api.cut("secrets");
+    until("the watch cannot be resumed", || {
+        world.count("watch", "secrets", "") > 0
+    })
+    .await;
+    world.api.put("kubectl", &secret("mail", "two"));
+    world.until_rolled("web", 1).await;
+    world.quiet().await;
+    assert_eq!(world.rollouts("web"), 1);
+    assert_eq!(world.count("get", "secrets", "mail"), 1);
 }

@@ -2,7 +2,7 @@
 //! conflicts; watcher and webhook unmodified, in one process. The pods are looked at whenever all is quiet.
 //!
 //! Each history is a seed, so that a failure can be run again: `SIMULATE=SEED cargo test simulation`; more
-//! of them with `SIMULATE=FIRST..LAST`.
+//! of them with `SIMULATE=FIRST..LAST`. The pauses of broken watches have chance of their own, in the library.
 
 mod dice;
 mod events;
