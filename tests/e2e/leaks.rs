@@ -42,15 +42,30 @@ fn forms(payloads: &[Payload]) -> Vec<String> {
         .collect()
 }
 
-/// As people do it, so that the annotation of the last apply holds all of it, too.
-async fn apply_secret(shop: &Shop, name: &str, payload: Payload) {
+/// Memory that is freed and not wiped may be overwritten by chance: that of one Secret often is, that of so
+/// many is not.
+const UNRELATED: usize = 40;
+
+fn secret(name: &str, payload: Payload) -> Value {
     let text = payload.text();
-    let object = json!({
+    json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name },
         "data": { "password": STANDARD.encode(&text) },
         "stringData": { "plain": text },
-    });
+    })
+}
+
+/// As people do it, so that the annotation of the last apply holds all of it, too.
+async fn apply_secret(shop: &Shop, name: &str, payload: Payload) {
+    let object = secret(name, payload);
     shop.kubectl(&["apply", "-f", "-"], &object).await;
+}
+
+async fn apply_unrelated(shop: &Shop, payload: Payload) {
+    let items = (0..UNRELATED).map(|n| secret(&format!("unrelated-{n}"), payload));
+    let items: Vec<_> = items.collect();
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+    shop.kubectl(&["apply", "-f", "-"], &list).await;
 }
 
 /// Everything that Restamp says about a namespace.
@@ -78,14 +93,14 @@ async fn all_said(shop: &Shop, processes: [&Replica; 2]) -> String {
 async fn work(shop: &Shop) {
     shop.set_config_map("app", &[("level", "info")]).await;
     apply_secret(shop, "db", USED[0]).await;
-    apply_secret(shop, "unrelated", UNUSED[0]).await;
+    apply_unrelated(shop, UNUSED[0]).await;
     for name in WEB {
         let object = workload(name, &json!({ AUTO: "true" }), &web_pod());
         shop.kubectl(&["apply", "-f", "-"], &object).await;
     }
     shop.until_quiet().await;
     apply_secret(shop, "db", USED[1]).await;
-    apply_secret(shop, "unrelated", UNUSED[1]).await;
+    apply_unrelated(shop, UNUSED[1]).await;
     shop.until_quiet().await;
     for (kind, name) in WEB {
         let workload = format!("{kind}/{name}");
