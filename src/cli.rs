@@ -1,5 +1,6 @@
 //! The command line: the only reader of flags and environment.
 
+mod legacy;
 mod policy;
 
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -27,6 +28,7 @@ use crate::{
     watcher::{self, Settings},
     webhook::{self, Listeners},
 };
+use legacy::LegacyArgs;
 use policy::PolicyArgs;
 
 /// Keeps Kubernetes workloads on their current configuration.
@@ -98,6 +100,8 @@ struct WatcherArgs {
     identity: Option<String>,
     #[command(flatten)]
     policy: PolicyArgs,
+    #[command(flatten)]
+    legacy: LegacyArgs,
 }
 
 #[derive(Args)]
@@ -204,7 +208,7 @@ pub fn main() -> ExitCode {
 type Failure = Box<dyn std::error::Error>;
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    telemetry::init(cli.logs.log_format, &cli.logs.log_level)
+    telemetry::init(cli.logs.log_format, log_filter(&cli.logs.log_level))
         .map_err(|error| format!("--log-level {:?}: {error}", cli.logs.log_level))?;
     // An error means that a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -221,13 +225,26 @@ fn run(cli: Cli) -> Result<(), Failure> {
     })
 }
 
+/// Reloader's names of levels among ours.
+fn log_filter(text: &str) -> &str {
+    match &*text.to_ascii_lowercase() {
+        "warning" => "warn",
+        "panic" | "fatal" => "error",
+        _ => text,
+    }
+}
+
 async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure> {
     let WatcherArgs {
         admin,
         settle,
         identity,
         policy,
+        legacy,
     } = args;
+    for warning in legacy.warnings() {
+        tracing::warn!("{warning}");
+    }
     let (kinds, policy) = (policy.kinds(), Arc::new(sensible(policy.settings())));
     let ambient = Ambient::default();
     let alerts = alerts()?;
@@ -333,4 +350,26 @@ fn unique_identity(ambient: Ambient) -> Result<String, Failure> {
         .collect();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     Ok(format!("{}_{digits}", host.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn logs_are_set_as_for_reloader() {
+        let args = ["restamp", "watcher", "--log-format=", "--log-level=Warning"];
+        let logs = Cli::try_parse_from(args).unwrap().logs;
+        assert_eq!(logs.log_format, LogFormat::Text);
+        assert_eq!(log_filter(&logs.log_level), "warn");
+        assert_eq!(
+            (log_filter("FATAL"), log_filter("restamp=debug")),
+            ("error", "restamp=debug")
+        );
+    }
 }

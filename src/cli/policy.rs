@@ -163,14 +163,14 @@ impl PolicyArgs {
 }
 
 /// As Go's `strconv.ParseBool`.
-fn boolean(text: &str) -> Result<bool, &'static str> {
+pub(super) fn boolean(text: &str) -> Result<bool, &'static str> {
     parse_bool(text)
         .filter(|_| !text.is_empty())
         .ok_or("write true or false")
 }
 
 /// Reloader takes anything but `true` for false, without a word.
-fn true_or_false(text: &str) -> Result<bool, &'static str> {
+pub(super) fn true_or_false(text: &str) -> Result<bool, &'static str> {
     match text {
         "true" => Ok(true),
         "false" | "" => Ok(false),

@@ -14,7 +14,8 @@ use tracing_subscriber::{
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// For people. Reloader's default is the empty word.
+    #[value(alias = "")]
     Text,
     /// One JSON object per line.
     Json,
