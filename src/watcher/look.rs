@@ -173,7 +173,7 @@ impl<'a> Look<'a> {
 
     /// The sources that a write would rest on, and that were read before the workload was received. A
     /// watch of sources that lags behind the one of workloads would undo a newer stamp otherwise. While a watch
-    /// is broken, those without a change have to be read after the change was found.
+    /// is broken, those without a change have to be read after the change was found, and after a write that failed.
     fn read_before(&self, received: Seq, case: &Case<'_>) -> Vec<SourceId> {
         let is_unchanged = |(source, comparison): &(&SourceName, Comparison)| match comparison {
             Comparison::Unknown => true,
@@ -196,7 +196,7 @@ impl<'a> Look<'a> {
         let unheard = unchanged.into_iter().map(|(source, _)| self.id(source));
         let unheard = unheard
             .filter(|id| self.sources.is_broken(id.source.kind))
-            .map(|id| (id, found.unwrap_or_default()));
+            .map(|id| (id, found.unwrap_or_default().max(self.record.tried)));
         let all = differ.into_iter().map(|id| (id, received)).chain(unheard);
         all.filter(|(id, since)| !self.sources.was_read_after(id, *since))
             .map(|(id, _)| id)

@@ -40,6 +40,8 @@ pub struct Record {
     pub workload: Workload,
     /// When its facts were received.
     pub received: Seq,
+    /// When a write failed last.
+    pub tried: Seq,
     /// Since when something may have made it stale.
     pub unsettled: Option<Unsettled>,
     /// No look before this time.
@@ -82,6 +84,7 @@ impl Record {
         Self {
             workload,
             received,
+            tried: 0,
             unsettled: None,
             not_before: None,
             said: Vec::new(),

@@ -283,9 +283,11 @@ impl Engine {
     }
 
     fn write_failed(&mut self, id: &WorkloadId, error: &Error, now: Instant) {
+        let tried = self.tick();
         let Some(record) = self.records.get_mut(id) else {
             return;
         };
+        record.tried = tried;
         let pause = record.failed(now);
         if let Error::NotFound { .. } = error {
             debug!(workload = %id, "it was deleted meanwhile; the watch will say so");

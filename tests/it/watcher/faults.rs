@@ -225,9 +225,8 @@ async fn a_key_that_cannot_be_read_stops_all_writes_until_it_can() {
     );
 }
 
-/// What came while nothing could be heard is live, too: the pods of the restart start on it.
-#[tokio::test(start_paused = true)]
-async fn a_restart_while_a_watch_is_broken_rests_on_all_that_is_live() {
+/// A watcher that finds `login` changed while the watch of Secrets cannot be resumed.
+async fn unheard() -> World {
     let mut web = deployment("web", &["login", "mail"], &[]);
     web["metadata"]["annotations"][SETTLE] = json!("0s");
     let world = World::with(&[secret("login", "one"), secret("mail", "one"), web]).await;
@@ -245,9 +244,31 @@ async fn a_restart_while_a_watch_is_broken_rests_on_all_that_is_live() {
         world.count("watch", "secrets", "") > 0
     })
     .await;
+    world
+}
+
+/// What came while nothing could be heard is live, too: the pods of the restart start on it.
+#[tokio::test(start_paused = true)]
+async fn a_restart_while_a_watch_is_broken_rests_on_all_that_is_live() {
+    let world = unheard().await;
     world.api.put("kubectl", &secret("mail", "two"));
     world.until_rolled("web", 1).await;
     world.quiet().await;
     assert_eq!(world.rollouts("web"), 1);
     assert_eq!(world.count("get", "secrets", "mail"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_is_tried_again_while_a_watch_is_broken_does_so_too() {
+    let world = unheard().await;
+    let web = name("deployments", "web");
+    world.api.fail("patch", &web, 1, Effect::Refused(500));
+    until("it was tried", || {
+        world.count("patch", "deployments", "web") == 1
+    })
+    .await;
+    world.api.put("kubectl", &secret("mail", "two"));
+    world.until_rolled("web", 1).await;
+    world.quiet().await;
+    assert_eq!(world.rollouts("web"), 1);
 }
