@@ -31,6 +31,9 @@ use crate::{
 use legacy::LegacyArgs;
 use policy::PolicyArgs;
 
+/// Reloader's variable that has restarts counted by namespace.
+const COUNT_BY_NAMESPACE: &str = "METRICS_COUNT_BY_NAMESPACE";
+
 /// Keeps Kubernetes workloads on their current configuration.
 #[derive(Parser)]
 #[command(version, about, propagate_version = true)]
@@ -53,7 +56,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Restamp workloads whose ConfigMaps or Secrets change.
-    #[command(after_help = alert_variables())]
+    #[command(after_help = variables())]
     Watcher(WatcherArgs),
     /// Stamp workloads while they are written, as an admission webhook.
     Webhook(WebhookArgs),
@@ -178,10 +181,15 @@ fn workload(text: &str, kinds: &Kinds) -> Result<(&'static WorkloadKind, String)
     Ok((kind, name.to_owned()))
 }
 
-/// Variables without flags: values of flags are in the list of processes, and these are secret.
-fn alert_variables() -> String {
+/// Variables without flags: those of Reloader that have none there, either. Values of flags are in the list of
+/// processes, and those of alerts are secret.
+fn variables() -> String {
     let lines = alerts::VARIABLES.map(|(name, meaning)| format!("  {name:<22}  {meaning}"));
-    format!("Alerts, by environment variables:\n{}", lines.join("\n"))
+    format!(
+        "Alerts, by environment variables:\n{}\n\nMetrics, by an environment variable:\n  {COUNT_BY_NAMESPACE}  \
+         enabled: count restarts by namespace, too",
+        lines.join("\n")
+    )
 }
 
 fn alerts() -> Result<Option<Receiver>, Failure> {
@@ -190,6 +198,15 @@ fn alerts() -> Result<Option<Receiver>, Failure> {
     };
     tracing::info!(host = config.url.host(), sink = ?config.sink, "alerting about restarts");
     Ok(Some(Receiver::new(config)?))
+}
+
+fn metrics() -> Result<WatcherMetrics, Failure> {
+    let metrics = WatcherMetrics::new()?;
+    if std::env::var_os(COUNT_BY_NAMESPACE).is_none_or(|value| value != "enabled") {
+        return Ok(metrics);
+    }
+    tracing::info!("counting restarts by namespace, too");
+    Ok(metrics.by_namespace()?)
 }
 
 /// Runs the program.
@@ -248,6 +265,7 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
     let (kinds, policy) = (policy.kinds(), Arc::new(sensible(policy.settings())));
     let ambient = Ambient::default();
     let alerts = alerts()?;
+    let metrics = metrics()?;
     let shutdown = shutdown::on_signal()?;
     let client = client::connect().await?;
     let admin = listen("--admin-listen", &admin.admin_listen).await?;
@@ -270,7 +288,7 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
         settle = ?settings.settle,
         "starting watcher"
     );
-    watcher::run(client, settings, WatcherMetrics::new()?, admin, shutdown).await?;
+    watcher::run(client, settings, metrics, admin, shutdown).await?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -1,4 +1,11 @@
-//! Metrics, with names and labels that come from enums and constants only: no object names, no texts.
+//! Metrics, with names and labels that come from enums and constants only: no object names, no texts. Namespaces
+//! are in labels only where people ask for that.
+
+mod age;
+mod reloader;
+
+pub use age::{AgeGauge, Begun, Ongoing};
+pub use reloader::{Outcome, QueueMetrics, ReloaderMetrics, Skip};
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
@@ -37,8 +44,36 @@ impl Registry {
         self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.add(IntCounter::new(name, help)?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+        label: &str,
+    ) -> prometheus::Result<HistogramVec> {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.add(HistogramVec::new(options, &[label])?)
+    }
+
     fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
         self.add(IntGauge::new(name, help)?)
+    }
+
+    fn stale(&self) -> prometheus::Result<Ongoing> {
+        let count = self.gauge(
+            "restamp_stale_workloads",
+            "Workloads that have to be restarted and have not been.",
+        )?;
+        let oldest = AgeGauge::new(
+            self,
+            "restamp_stale_age_seconds",
+            "For how long the workload has been stale that has been for the longest.",
+        )?;
+        Ok(Ongoing::new(count, oldest))
     }
 
     fn reads(&self) -> prometheus::Result<IntCounterVec> {
@@ -75,8 +110,14 @@ pub struct WatcherMetrics {
     pub workloads: IntGauge,
     /// Workloads that wait to be decided.
     pub queue_depth: IntGauge,
+    /// How long the oldest workload whose time has come has waited.
+    pub queue_age: AgeGauge,
+    /// Workloads that have to be restarted and have not been.
+    pub stale: Ongoing,
     /// Seconds from the event that made a workload stale to the write that restamped it.
     pub restamp_seconds: HistogramVec,
+    /// The same facts and others under Reloader's names.
+    pub reloader: ReloaderMetrics,
 }
 
 impl WatcherMetrics {
@@ -108,10 +149,10 @@ impl WatcherMetrics {
                 "Alerts about restarts, by result (sent, failed, dropped).",
                 &["result"],
             )?,
-            fights: registry.add(IntCounter::new(
+            fights: registry.counter(
                 "restamp_fights_total",
                 "Times a workload was left for later because a writer keeps undoing what Restamp writes.",
-            )?)?,
+            )?,
             watch_errors: registry.counters(
                 "restamp_watch_errors_total",
                 "Faults in watches, by resource.",
@@ -121,16 +162,30 @@ impl WatcherMetrics {
             workloads: registry.gauge("restamp_workloads", "Workloads that are opted in.")?,
             queue_depth: registry
                 .gauge("restamp_queue_depth", "Workloads that wait to be decided.")?,
-            restamp_seconds: registry.add(HistogramVec::new(
-                HistogramOpts::new(
-                    "restamp_restamp_duration_seconds",
-                    "Seconds from the event that made a workload stale to the write that restamped it, settle window included.",
-                )
-                .buckets(vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]),
-                &["kind"],
-            )?)?,
+            queue_age: AgeGauge::new(
+                &registry,
+                "restamp_queue_age_seconds",
+                "How long the oldest workload has waited whose time to be decided has come.",
+            )?,
+            stale: registry.stale()?,
+            restamp_seconds: registry.histograms(
+                "restamp_restamp_duration_seconds",
+                "Seconds from the event that made a workload stale to the write that restamped it, settle window included.",
+                &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0],
+                "kind",
+            )?,
+            reloader: ReloaderMetrics::new(&registry)?,
             registry,
         })
+    }
+
+    /// Counts restarts by namespace, too.
+    ///
+    /// # Errors
+    /// When that was said twice.
+    pub fn by_namespace(mut self) -> prometheus::Result<Self> {
+        self.reloader.by_namespace(&self.registry)?;
+        Ok(self)
     }
 }
 

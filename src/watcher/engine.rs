@@ -142,13 +142,12 @@ impl Engine {
             self.look_up_key();
         }
         while self.may_step()
-            && let Some(id) = self.queue.pop(now)
+            && let Some((due, id)) = self.queue.pop(now)
         {
+            self.metrics.reloader.queue.taken(now.duration_since(due));
             self.step(&id, now);
         }
-        self.metrics
-            .queue_depth
-            .set(i64::try_from(self.queue.len()).unwrap_or(i64::MAX));
+        self.tally_queue(now);
     }
 
     /// Whether anything can be decided and written now.
@@ -160,8 +159,8 @@ impl Engine {
 
     /// Has a workload looked at; only a leader looks.
     pub(super) fn wake(&mut self, id: &WorkloadId, at: Instant) {
-        if self.leads {
-            self.queue.schedule(id, at);
+        if self.leads && self.queue.schedule(id, at) {
+            self.metrics.reloader.queue.adds.inc();
         }
     }
 
@@ -174,6 +173,9 @@ impl Engine {
         // Whoever takes over compares everything; whoever steps down forgets what only a leader may know.
         self.jobs.abort();
         self.queue.clear();
+        for record in self.records.values_mut() {
+            (record.stale, record.looked_at) = (None, None);
+        }
         self.writing.clear();
         self.waiting.clear();
         self.sources.forget_all();
@@ -200,7 +202,9 @@ impl Engine {
         let now = Instant::now();
         for (id, record) in &mut self.records {
             record.touch(now);
-            self.queue.schedule(id, now);
+            if self.queue.schedule(id, now) {
+                self.metrics.reloader.queue.adds.inc();
+            }
         }
     }
 

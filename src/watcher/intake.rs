@@ -151,6 +151,7 @@ impl Engine {
     fn source_event(&mut self, kind: SourceKind, event: Event<Row>) {
         let seq = self.tick();
         for change in self.sources.apply(kind, event, seq) {
+            self.tally_source(&change);
             if change.id == key::secret(&self.settings.namespace) && self.leads {
                 self.key_wanted = Some(Instant::now());
             }

@@ -18,6 +18,7 @@ mod reloaded;
 mod sources;
 mod step;
 mod streams;
+mod tally;
 
 use std::{sync::Arc, time::Duration};
 

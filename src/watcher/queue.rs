@@ -11,43 +11,44 @@ use crate::cluster::workload::WorkloadId;
 pub struct Queue {
     due: BTreeSet<(Instant, WorkloadId)>,
     at: BTreeMap<WorkloadId, Instant>,
-    ready: BTreeMap<Box<str>, VecDeque<WorkloadId>>,
+    ready: BTreeMap<Box<str>, VecDeque<(Instant, WorkloadId)>>,
     turn: VecDeque<Box<str>>,
     waiting: BTreeSet<WorkloadId>,
 }
 
 impl Queue {
-    /// Has the workload looked at `at`, or earlier if it was scheduled earlier.
-    pub fn schedule(&mut self, id: &WorkloadId, at: Instant) {
+    /// Has the workload looked at `at`, or earlier if it was scheduled earlier. False if it stood in the queue.
+    pub fn schedule(&mut self, id: &WorkloadId, at: Instant) -> bool {
         if self.waiting.contains(id) {
-            return;
+            return false;
         }
-        match self.at.get(id) {
-            Some(earlier) if *earlier <= at => return,
-            Some(later) => {
-                self.due.remove(&(*later, id.clone()));
-            }
-            None => {}
+        let before = self.at.get(id).copied();
+        if before.is_some_and(|before| before <= at) {
+            return false;
+        }
+        if let Some(later) = before {
+            self.due.remove(&(later, id.clone()));
         }
         self.due.insert((at, id.clone()));
         self.at.insert(id.clone(), at);
+        before.is_none()
     }
 
-    /// Takes a workload whose time has come, from the namespace whose turn it is.
-    pub fn pop(&mut self, now: Instant) -> Option<WorkloadId> {
+    /// Takes a workload whose time has come, from the namespace whose turn it is, and says when it had come.
+    pub fn pop(&mut self, now: Instant) -> Option<(Instant, WorkloadId)> {
         self.collect_due(now);
         let namespace = self.turn.pop_front()?;
         let line = self.ready.get_mut(&namespace)?;
-        let id = line.pop_front();
+        let taken = line.pop_front();
         if line.is_empty() {
             self.ready.remove(&namespace);
         } else {
             self.turn.push_back(namespace);
         }
-        if let Some(id) = &id {
+        if let Some((_, id)) = &taken {
             self.waiting.remove(id);
         }
-        id
+        taken
     }
 
     /// When the next workload is due; nothing if none waits for its time.
@@ -60,6 +61,13 @@ impl Queue {
         self.due.len() + self.waiting.len()
     }
 
+    /// How many workloads there are whose time has come, and when the first one's had.
+    pub fn overdue(&mut self, now: Instant) -> (usize, Option<Instant>) {
+        self.collect_due(now);
+        let fronts = self.ready.values().filter_map(VecDeque::front);
+        (self.waiting.len(), fronts.map(|(at, _)| *at).min())
+    }
+
     /// Sends everybody away.
     pub fn clear(&mut self) {
         *self = Self::default();
@@ -68,7 +76,7 @@ impl Queue {
     fn collect_due(&mut self, now: Instant) {
         while let Some((at, _)) = self.due.first()
             && *at <= now
-            && let Some((_, id)) = self.due.pop_first()
+            && let Some((due, id)) = self.due.pop_first()
         {
             self.at.remove(&id);
             self.waiting.insert(id.clone());
@@ -76,7 +84,7 @@ impl Queue {
             if line.is_empty() {
                 self.turn.push_back(id.namespace.clone());
             }
-            line.push_back(id);
+            line.push_back((due, id));
         }
     }
 }
@@ -98,7 +106,7 @@ mod tests {
 
     fn drain(queue: &mut Queue, now: Instant) -> Vec<String> {
         std::iter::from_fn(|| queue.pop(now))
-            .map(|id| id.to_string())
+            .map(|(_, id)| id.to_string())
             .collect()
     }
 
@@ -115,6 +123,25 @@ mod tests {
             ["Deployment a/x"]
         );
         assert_eq!(queue.len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stands_in_it_is_not_added_again_and_is_overdue_once_its_time_has_come() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let second = Duration::from_secs(1);
+        assert!(queue.schedule(&id("a", "x"), now + second));
+        assert!(!queue.schedule(&id("a", "x"), now));
+        assert!(queue.schedule(&id("b", "y"), now + second));
+        assert!(queue.schedule(&id("a", "z"), now + 3 * second));
+        assert_eq!(queue.overdue(now + second), (2, Some(now)));
+        assert!(!queue.schedule(&id("a", "x"), now));
+        assert_eq!(
+            queue.pop(now + 2 * second),
+            Some((now, id("a", "x"))),
+            "with when its time had come"
+        );
+        assert_eq!(queue.overdue(now + second), (1, Some(now + second)));
+        assert_eq!(queue.len(), 2);
     }
 
     #[tokio::test(start_paused = true)]

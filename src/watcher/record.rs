@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::sources::Seq;
 use crate::{
     cluster::{source::Version, workload::Workload},
+    runtime::metrics::Begun,
     stamp::{
         digest::Keyring,
         observed::{Entries, Observed},
@@ -44,6 +45,10 @@ pub struct Record {
     pub tried: Seq,
     /// Since when something may have made it stale.
     pub unsettled: Option<Unsettled>,
+    /// Since when the look at it goes on that waits for requests.
+    pub looked_at: Option<Instant>,
+    /// Counts it as stale: it has to be restarted, and has not been.
+    pub stale: Option<Begun>,
     /// No look before this time.
     pub not_before: Option<Instant>,
     /// What was already said about it.
@@ -86,6 +91,8 @@ impl Record {
             received,
             tried: 0,
             unsettled: None,
+            looked_at: None,
+            stale: None,
             not_before: None,
             said: Vec::new(),
             unfolded: None,
@@ -151,12 +158,14 @@ impl Record {
     /// Nothing is left to do.
     pub fn at_rest(&mut self) {
         self.unsettled = None;
+        self.stale = None;
         self.failures = 0;
     }
 
     /// A write succeeded; `stamp` is what the template carries now.
     pub fn written(&mut self, is_repair: bool, stamp: Option<&str>, now: Instant) {
         self.failures = 0;
+        self.stale = None;
         if is_repair {
             self.repairs.count += 1;
             self.repairs.last = Some(now);

@@ -3,6 +3,8 @@
 //! Watches lag. A read is trusted while nothing newer than it has been seen: it shows the very version
 //! of the row, or it began after the row was received (reads are quorum reads).
 
+mod deletions;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube::runtime::watcher::Event;
@@ -21,6 +23,8 @@ use crate::{
     },
 };
 
+use deletions::{Deletions, UNPLACED};
+
 /// Counts what happens, to tell what came before what.
 pub type Seq = u64;
 
@@ -29,8 +33,24 @@ pub type Seq = u64;
 pub struct Change {
     /// Which source.
     pub id: SourceId,
+    /// What happened to it.
+    pub what: What,
     /// Its version, if it has just appeared after it had not existed, seen without a gap.
     pub appeared: Option<Version>,
+}
+
+/// What happened to a source, as the table shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// It was not known before.
+    Added,
+    /// It has another version or other marks.
+    Updated {
+        /// Whether it is marked to be ignored now.
+        ignored: bool,
+    },
+    /// It is gone.
+    Deleted,
 }
 
 /// What became of a source since a workload's template was written without it, in a watch without a gap.
@@ -41,12 +61,6 @@ pub enum Absence<'a> {
     /// Its first event was that it appeared, at this version, and it was the only one.
     Ended(&'a Version),
 }
-
-/// For the last deletion after a gap in a watch: the list that ended it does not tell at which version it was
-/// made, so that a deletion before it may have been at any, until something shows what the list is older than.
-const UNPLACED: u64 = u64::MAX;
-/// Namespaces come and go: with more of them, the last deletion anywhere stands for all.
-const MAX_NAMESPACES: usize = 1000;
 
 /// The table of sources.
 #[derive(Default)]
@@ -61,38 +75,6 @@ pub struct Sources {
     /// Reads under way, and whether the source changed since they began.
     reading: BTreeMap<SourceId, bool>,
     deletions: BTreeMap<SourceKind, Deletions>,
-}
-
-/// When sources of a kind were deleted last.
-#[derive(Default)]
-struct Deletions {
-    /// The last resource version at which one was, or may have been, deleted anywhere.
-    anywhere: u64,
-    /// As `anywhere`, of one namespace.
-    in_namespace: BTreeMap<Box<str>, u64>,
-}
-
-impl Deletions {
-    fn last(&self, namespace: &str) -> u64 {
-        let here = self.in_namespace.get(namespace).copied();
-        self.anywhere.max(here.unwrap_or_default())
-    }
-
-    fn add(&mut self, namespace: &str, version: u64) {
-        self.in_namespace.insert(namespace.into(), version);
-        if self.in_namespace.len() > MAX_NAMESPACES {
-            let newest = self.in_namespace.values().copied().max();
-            self.anywhere = self.anywhere.max(newest.unwrap_or_default());
-            self.in_namespace.clear();
-        }
-    }
-
-    /// A list that is complete by now was made before `version`.
-    fn place_list_before(&mut self, version: Option<u64>) {
-        if let (UNPLACED, Some(version)) = (self.anywhere, version) {
-            self.anywhere = version;
-        }
-    }
 }
 
 struct SeenRow {
@@ -115,6 +97,23 @@ enum Found {
         digests: SourceDigests,
     },
     Unreadable,
+}
+
+impl Found {
+    /// Whether it is another version with the same content.
+    fn is_rewrite_of(&self, before: &Found) -> bool {
+        let (
+            Found::Present { version, digests },
+            Found::Present {
+                version: old,
+                digests: same,
+            },
+        ) = (self, before)
+        else {
+            return false;
+        };
+        version != old && digests == same
+    }
 }
 
 impl Sources {
@@ -147,6 +146,7 @@ impl Sources {
                 self.remove(&row.id);
                 vec![Change {
                     id: row.id,
+                    what: What::Deleted,
                     appeared: None,
                 }]
             }
@@ -181,19 +181,27 @@ impl Sources {
         begins
     }
 
-    /// The read that began at `began` ended; `content` is nothing if the source may not be read.
-    pub fn finish(&mut self, id: SourceId, began: Seq, content: Option<Content>) {
+    /// The read that began at `began` ended; `content` is nothing if the source may not be read. True if it showed
+    /// another version than the read before, with the same content.
+    pub fn finish(&mut self, id: SourceId, began: Seq, content: Option<Content>) -> bool {
         let has_changed = self.reading.remove(&id).unwrap_or_default();
         let found = match content {
             None => Found::Unreadable,
             Some(Content::Absent) => Found::Absent,
             // Deleted since it was read.
-            Some(Content::Present { .. }) if has_changed && !self.rows.contains_key(&id) => return,
+            Some(Content::Present { .. }) if has_changed && !self.rows.contains_key(&id) => {
+                return false;
+            }
             Some(Content::Present {
                 version, digests, ..
             }) => Found::Present { version, digests },
         };
+        let same_content = self
+            .reads
+            .get(&id)
+            .is_some_and(|before| found.is_rewrite_of(&before.found));
         self.reads.insert(id, Read { began, found });
+        same_content
     }
 
     /// The read ended without an answer.
@@ -290,6 +298,12 @@ impl Sources {
             return None;
         }
         let appeared = before.is_none().then(|| row.version.clone());
+        let what = match before {
+            None => What::Added,
+            Some(_) => What::Updated {
+                ignored: row.marks.ignored,
+            },
+        };
         let is_new = before.is_none() && self.session(row.id.source.kind).is_some();
         self.note(&row.id);
         let seen = SeenRow {
@@ -301,6 +315,7 @@ impl Sources {
         self.rows.insert(row.id.clone(), seen);
         Some(Change {
             id: row.id,
+            what,
             appeared,
         })
     }
@@ -334,13 +349,10 @@ impl Sources {
     fn replace(&mut self, kind: SourceKind, now: Seq) -> Vec<Change> {
         let listed = self.listing.remove(&kind).unwrap_or_default();
         let newest = listed.values().filter_map(|row| number(&row.version)).max();
-        let deletions = Deletions {
-            anywhere: match self.listed.insert(kind) {
-                true => newest.unwrap_or_default(),
-                false => UNPLACED,
-            },
-            ..Deletions::default()
-        };
+        let deletions = Deletions::until(match self.listed.insert(kind) {
+            true => newest.unwrap_or_default(),
+            false => UNPLACED,
+        });
         self.deletions.insert(kind, deletions);
         let gone: Vec<_> = self
             .rows
@@ -350,10 +362,18 @@ impl Sources {
             .collect();
         gone.iter().for_each(|id| self.remove(id));
         let changed = listed.into_values().filter_map(|row| self.upsert(row, now));
-        let ids: Vec<_> = changed.map(|change| change.id).collect();
+        let changed: Vec<_> = changed.collect();
         self.sessions.insert(kind, now);
-        let all = gone.into_iter().chain(ids);
-        all.map(|id| Change { id, appeared: None }).collect()
+        let gone = gone.into_iter().map(|id| Change {
+            id,
+            what: What::Deleted,
+            appeared: None,
+        });
+        let changed = changed.into_iter().map(|change| Change {
+            appeared: None,
+            ..change
+        });
+        gone.chain(changed).collect()
     }
 }
 

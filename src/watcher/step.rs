@@ -22,6 +22,7 @@ use crate::{
         source::Content,
         workload::{Workload, WorkloadId},
     },
+    runtime::metrics::{Outcome, Skip},
     stamp::{
         decide::Decision,
         digest::Keyring,
@@ -50,27 +51,37 @@ impl Engine {
             return;
         }
         record.not_before = None;
+        record.looked_at.get_or_insert(now);
         if !record.workload.facts.policy.opted_in() {
-            record.unsettled = None;
+            (record.unsettled, record.stale) = (None, None);
             let warnings = record.workload.facts.warnings.clone();
             self.say(id, &warnings);
-            self.count(Reason::NotOptedIn);
+            self.tally_decision(id, Reason::NotOptedIn, false);
+            self.look_ended(id, Outcome::Skipped, now);
             return;
         }
         if self.may_be_under_a_newer_key(id, &keyring) {
             self.key_wanted = Some(now);
-            self.queue.schedule(id, now + KEY_PAUSE);
+            self.look_later(id, now + KEY_PAUSE);
             return;
         }
         match self.next(id, &keyring, now) {
             None => {}
-            Some(Next::Wait(at)) => self.queue.schedule(id, at),
+            Some(Next::Wait(at)) => self.look_later(id, at),
             Some(Next::Read(sources)) => self.read(id, sources, &keyring),
             Some(Next::Act(conclusion)) => {
                 self.say(id, &conclusion.warnings);
                 self.act(id, conclusion, &keyring, now);
             }
         }
+    }
+
+    /// Ends a look that decided nothing.
+    fn look_later(&mut self, id: &WorkloadId, at: Instant) {
+        if let Some(record) = self.records.get_mut(id) {
+            record.looked_at = None;
+        }
+        self.queue.schedule(id, at);
     }
 
     /// Whether the workload was written with a key that we do not know, since it is younger than our last
@@ -119,7 +130,8 @@ impl Engine {
         let reason = conclusion.decision.reason();
         let (observed, stamp, changed, restamp) = match conclusion.decision {
             Decision::Leave(reason) => {
-                self.count(reason);
+                self.tally_decision(id, reason, false);
+                self.look_ended(id, Outcome::Skipped, now);
                 debug!(workload = %id, reason = %reason, "nothing to do");
                 if let Some(record) = self.records.get_mut(id) {
                     record.at_rest();
@@ -138,13 +150,17 @@ impl Engine {
         let Some(record) = self.records.get_mut(id) else {
             return;
         };
+        record.stale = restamp.then(|| {
+            let since = record.unsettled.map_or(now, |unsettled| unsettled.first);
+            self.metrics.stale.begin(since)
+        });
         let is_repair = record.is_repair(reason);
         if let Some(at) = record.truce_until(now).filter(|_| is_repair) {
             self.fight(id);
-            self.queue.schedule(id, at);
+            self.look_later(id, at);
             return;
         }
-        self.count(reason);
+        self.tally_decision(id, reason, restamp);
         let Some(key) = keyring.find(&observed.key) else {
             return;
         };
@@ -228,13 +244,6 @@ impl Engine {
         }
     }
 
-    fn count(&self, reason: Reason) {
-        self.metrics
-            .decisions
-            .with_label_values(&[reason.as_str()])
-            .inc();
-    }
-
     pub(super) fn read_done(&mut self, id: SourceId, began: Seq, result: Result<Content, Error>) {
         if began < self.keyring_since {
             return;
@@ -243,8 +252,15 @@ impl Engine {
         self.metrics.reads.with_label_values(&[label]).inc();
         let waiting = self.waiting.remove(&id).unwrap_or_default();
         let now = Instant::now();
+        if result.is_err() {
+            self.metrics.reloader.failed();
+        }
         match result {
-            Ok(content) => self.sources.finish(id, began, Some(content)),
+            Ok(content) => {
+                if self.sources.finish(id, began, Some(content)) {
+                    self.metrics.reloader.skip(Skip::NoDataChange);
+                }
+            }
             Err(error @ Error::Forbidden { .. }) => {
                 log_failure("a source is left out of the comparison", &error);
                 self.sources.finish(id, began, None);
@@ -253,9 +269,7 @@ impl Engine {
                 log_failure("cannot read a source; trying again", &error);
                 self.sources.abandon(&id);
                 for workload in &waiting {
-                    if let Some(record) = self.records.get_mut(workload) {
-                        record.failed(now);
-                    }
+                    self.put_off(workload, now);
                 }
             }
         }
@@ -266,11 +280,12 @@ impl Engine {
 
     pub(super) fn write_done(&mut self, written: &Written, result: Result<Workload, Error>) {
         let (id, now) = (&written.id, Instant::now());
-        let what = if written.restamp { "restamp" } else { "record" };
-        let label = result.as_ref().map_or_else(Error::reason, |_| "ok");
-        self.metrics.writes.with_label_values(&[what, label]).inc();
+        self.tally_write(written, &result, now);
         match result {
-            Ok(workload) => self.write_succeeded(written, workload, now),
+            Ok(workload) => {
+                self.look_ended(id, Outcome::Success, now);
+                self.write_succeeded(written, workload, now);
+            }
             Err(Error::Conflict { .. }) => {
                 debug!(workload = %id, "it changed meanwhile; deciding again");
                 self.jobs.refresh(id.clone());
@@ -284,14 +299,15 @@ impl Engine {
 
     fn write_failed(&mut self, id: &WorkloadId, error: &Error, now: Instant) {
         let tried = self.tick();
-        let Some(record) = self.records.get_mut(id) else {
-            return;
-        };
-        record.tried = tried;
-        let pause = record.failed(now);
+        if let Some(record) = self.records.get_mut(id) {
+            record.tried = tried;
+        }
         if let Error::NotFound { .. } = error {
             debug!(workload = %id, "it was deleted meanwhile; the watch will say so");
-        } else {
+            if let Some(record) = self.records.get_mut(id) {
+                record.failed(now);
+            }
+        } else if let Some(pause) = self.put_off(id, now) {
             warn!(workload = %id, error = %chain(error), ?pause, "cannot write; trying again");
         }
     }
@@ -314,15 +330,7 @@ impl Engine {
         }
         if let Some(record) = self.records.get_mut(id) {
             record.written(*is_repair, workload.facts.stamp.as_deref(), now);
-            let unsettled = record.unsettled.take();
-            if let (true, Some(unsettled)) = (*restamp, unsettled) {
-                let kind = id.kind.kind;
-                let took = now.duration_since(unsettled.first).as_secs_f64();
-                self.metrics
-                    .restamp_seconds
-                    .with_label_values(&[kind])
-                    .observe(took);
-            }
+            record.unsettled = None;
         }
         self.sources.written(*began, workload.version());
         self.answered(workload, Via::Written);
@@ -356,11 +364,12 @@ impl Engine {
             Ok(workload) => self.answered(workload, Via::Read),
             Err(error) => {
                 log_failure("cannot read a workload; trying again", &error);
+                self.metrics.reloader.failed();
                 false
             }
         };
-        if let Some(record) = self.records.get_mut(id).filter(|_| !learned) {
-            record.failed(now);
+        if !learned {
+            self.put_off(id, now);
         }
         self.queue.schedule(id, now);
     }

@@ -92,7 +92,7 @@ async fn metrics_are_in_the_text_format_that_prometheus_reads() {
         "{text}"
     );
     let line = Regex::new(
-        r#"^(# (HELP|TYPE) restamp_\w+ .+|restamp_\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [0-9.e+-]+)$"#,
+        r#"^(# (HELP|TYPE) re(stamp|loader)_\w+ .+|re(stamp|loader)_\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [0-9.e+-]+)$"#,
     )
     .unwrap();
     for text in text.lines() {

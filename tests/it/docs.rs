@@ -1,12 +1,15 @@
 //! The documents say what the code does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use regex::Regex;
 use restamp::{
     alerts::{self, Pauses},
     cluster::kind::KINDS,
-    runtime::metrics::{WatcherMetrics, WebhookMetrics},
+    runtime::metrics::{Outcome, ReloaderMetrics, Skip, WatcherMetrics, WebhookMetrics},
     stamp::{
         annotations::{OBSERVED, POLICY_KEYS, STAMP},
         reason::Reason,
@@ -19,9 +22,21 @@ use crate::repository::{files, help, path, read};
 /// Of each metric its type and labels.
 type Described = BTreeMap<String, (String, BTreeSet<String>)>;
 
+/// Has everything happen that is counted under Reloader's names.
+fn count(metrics: &ReloaderMetrics) {
+    let second = Some(Duration::from_secs(1));
+    metrics.reloaded("a", "b", true, second);
+    metrics.source_event("a", "b");
+    metrics.skip(Skip::Ignored);
+    metrics.decided("a", true);
+    metrics.reconciled(Outcome::Success, second);
+    metrics.failed();
+}
+
 /// What a scrape shows once everything has happened.
 fn rendered() -> Described {
-    let metrics = WatcherMetrics::new().unwrap();
+    let metrics = WatcherMetrics::new().unwrap().by_namespace().unwrap();
+    count(&metrics.reloader);
     metrics.decisions.with_label_values(&["a"]).inc();
     metrics.writes.with_label_values(&["a", "b"]).inc();
     metrics.reads.with_label_values(&["a"]).inc();
@@ -64,7 +79,7 @@ fn rendered() -> Described {
 
 /// What the table of metrics says.
 fn documented() -> Described {
-    let row = Regex::new(r"(?m)^\| `(restamp_\w+)` \| (\w+) \| ([^|]*) \|").unwrap();
+    let row = Regex::new(r"(?m)^\| `((?:restamp|reloader)_\w+)` \| (\w+) \| ([^|]*) \|").unwrap();
     let quoted = Regex::new(r"`(\w+)`").unwrap();
     let text = read("docs/metrics.md");
     row.captures_iter(&text)
@@ -85,8 +100,12 @@ fn every_metric_is_described_with_its_type_and_labels() {
 
 #[test]
 fn every_metric_in_the_code_was_rendered_for_that_comparison() {
-    let literal = Regex::new(r#""(restamp_\w+)""#).unwrap();
-    let code = read("src/runtime/metrics.rs");
+    let literal = Regex::new(r#""((?:restamp|reloader)_\w+)""#).unwrap();
+    let parts = files("src/runtime/metrics", ".rs").into_iter();
+    let code: String = parts
+        .chain(["src/runtime/metrics.rs".to_owned()])
+        .map(|file| read(&file))
+        .collect();
     let written: BTreeSet<_> = literal
         .captures_iter(&code)
         .map(|name| name[1].to_owned())

@@ -4,6 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     cluster::{kind::KINDS, workload::Workload},
+    runtime::metrics::WatcherMetrics,
     stamp::{settings::PolicySettings, source::SourceKind},
 };
 
@@ -137,4 +138,32 @@ fn an_arrival_counts_only_as_the_first_event_since_the_absence() {
         0,
         "nobody watched the absence"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_stale_no_more_once_it_was_written_or_is_at_rest_or_is_gone() {
+    let metrics = WatcherMetrics::new().unwrap();
+    let stale = |number: u8| {
+        let text = metrics.registry.render().unwrap();
+        let line = format!("\nrestamp_stale_workloads {number}\n");
+        String::from_utf8(text).unwrap().contains(&line)
+    };
+    let ends: [fn(Record) -> Option<Record>; 3] = [
+        |mut record| {
+            record.written(false, None, Instant::now());
+            Some(record)
+        },
+        |mut record| {
+            record.at_rest();
+            Some(record)
+        },
+        |_| None,
+    ];
+    for end in ends {
+        let mut record = record();
+        record.stale = Some(metrics.stale.begin(Instant::now()));
+        assert!(stale(1));
+        let _ended = end(record);
+        assert!(stale(0));
+    }
 }

@@ -7,6 +7,7 @@ mod faults;
 mod fights;
 mod leadership;
 mod logs;
+mod metrics;
 mod order;
 mod settings;
 mod simulation;

@@ -74,11 +74,16 @@ impl World {
 
     /// Starts a watcher with these settings.
     pub async fn start_with(api: &FakeApi, policy: PolicySettings) -> Self {
-        Self::start_whole(api, policy, None).await
+        let metrics = WatcherMetrics::new().unwrap();
+        Self::start_whole(api, policy, None, metrics).await
     }
 
-    async fn start_whole(api: &FakeApi, policy: PolicySettings, alerts: Option<Receiver>) -> Self {
-        let metrics = WatcherMetrics::new().unwrap();
+    async fn start_whole(
+        api: &FakeApi,
+        policy: PolicySettings,
+        alerts: Option<Receiver>,
+        metrics: WatcherMetrics,
+    ) -> Self {
         let shutdown = CancellationToken::new();
         let settings = Settings {
             namespace: HOME.to_owned(),
@@ -110,20 +115,30 @@ impl World {
 
     /// Starts a watcher on these objects, and waits until every Deployment is recorded and all is quiet.
     pub async fn with(objects: &[Value]) -> Self {
-        Self::recorded_with(objects, None).await
+        Self::counting(objects, WatcherMetrics::new().unwrap()).await
+    }
+
+    /// The same with a watcher that counts here.
+    pub async fn counting(objects: &[Value], metrics: WatcherMetrics) -> Self {
+        Self::recorded_with(objects, None, metrics).await
     }
 
     /// The same with a watcher that alerts about restarts.
     pub async fn alerting(objects: &[Value], receiver: Receiver) -> Self {
-        Self::recorded_with(objects, Some(receiver)).await
+        let metrics = WatcherMetrics::new().unwrap();
+        Self::recorded_with(objects, Some(receiver), metrics).await
     }
 
-    async fn recorded_with(objects: &[Value], alerts: Option<Receiver>) -> Self {
+    async fn recorded_with(
+        objects: &[Value],
+        alerts: Option<Receiver>,
+        metrics: WatcherMetrics,
+    ) -> Self {
         let api = FakeApi::default();
         for object in objects {
             api.put("kubectl", object);
         }
-        let world = Self::start_whole(&api, PolicySettings::default(), alerts).await;
+        let world = Self::start_whole(&api, PolicySettings::default(), alerts, metrics).await;
         world.until_recorded().await;
         world.quiet().await;
         api.forget_calls();
