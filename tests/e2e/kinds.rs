@@ -133,11 +133,15 @@ async fn grant_widgets(ground: &Ground) {
 }
 
 async fn until_served(ground: &Ground, crd: &str) {
-    let established = r#"-o=jsonpath={.status.conditions[?(@.type=="Established")].status}"#;
     until("the kind is served", async || {
-        match &*ground.kubectl(&["get", "crd", crd, established]).await {
-            "True" => Ok(()),
-            other => Err(other.to_owned()),
+        let text = ground.kubectl(&["get", "crd", crd, "-o", "json"]).await;
+        let crd: Value = serde_json::from_str(&text).expect("JSON");
+        let conditions = crd["status"]["conditions"].as_array().cloned();
+        let established = json!("Established");
+        let is_so = |it: &Value| it["type"] == established && it["status"] == "True";
+        match conditions.iter().flatten().any(is_so) {
+            true => Ok(()),
+            false => Err(conditions),
         }
     })
     .await;

@@ -215,7 +215,7 @@ fn flags_and_variables_in_documents_exist() {
     )
     .unwrap();
     for file in documents() {
-        if file.contains("/adr/") {
+        if file.contains("/adr/") || file == "docs/compatibility.md" {
             continue;
         }
         for found in named.captures_iter(&read(&file)) {
@@ -267,6 +267,32 @@ fn variables_and_limits_of_alerts_are_those_of_the_code() {
         format!("has {} seconds for what still waits", farewell.as_secs()),
     ] {
         assert!(text.contains(&said), "docs/alerts.md lacks {said:?}");
+    }
+}
+
+#[test]
+fn what_is_compatible_names_the_tests_that_show_it() {
+    let row = Regex::new(r"(?m)^\| (.+) \| (same|better|not yet|no) \| .*\| ?(.*?) ?\|$").unwrap();
+    let name = Regex::new(r"`(\w+)`").unwrap();
+    let tests = [files("src", ".rs"), files("tests", ".rs")].concat();
+    let tests: String = tests.iter().map(|file| read(file)).collect();
+    let text = read("docs/compatibility.md");
+    let rows: Vec<_> = row.captures_iter(&text).collect();
+    let written = text.lines().filter(|line| line.starts_with("| ")).count();
+    let headings = text.matches("| what | here |").count();
+    assert_eq!(rows.len() + headings, written, "a row has another form");
+    for row in rows {
+        let named: Vec<_> = name.captures_iter(&row[3]).collect();
+        let works = matches!(&row[2], "same" | "better");
+        assert!(
+            !works || !named.is_empty(),
+            "{}: which test shows it?",
+            &row[1]
+        );
+        for test in named {
+            let is_there = tests.contains(&format!("fn {}(", &test[1]));
+            assert!(is_there, "{}: there is no test {}", &row[1], &test[1]);
+        }
     }
 }
 

@@ -156,6 +156,28 @@ async fn sources_are_read_side_by_side() {
     }
 }
 
+/// The API server then asks again, with what was answered.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_a_later_webhook_adds_is_part_of_the_stamp() {
+    let (api, webhook) = shop().await;
+    api.put("kubectl", &secret("added", "one"));
+    let first = webhook.admit(&web(), None).await.object;
+    let mut object = first.clone();
+    let container = object.pointer_mut("/spec/template/spec/containers/0");
+    let sources = container.unwrap()["envFrom"].as_array_mut().unwrap();
+    sources.push(json!({ "secretRef": { "name": "added" } }));
+    let again = webhook.admit(&object, None).await.object;
+    let (stamp, observed) = own(&again);
+    assert_ne!(stamp, own(&first).0);
+    let observed: Value = serde_json::from_str(observed.as_str().unwrap()).unwrap();
+    assert_eq!(observed["stamp"], *stamp);
+    assert!(observed["sources"]["Secret/added"]["digest"].is_string());
+    assert!(
+        !webhook.admit(&again, None).await.patched,
+        "asked once more"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_a_key_nothing_is_stamped_and_nothing_lost() {
     let (api, with_key) = shop().await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use futures::stream;
+use futures::{StreamExt, future::join_all, stream};
 use http::{Method, Request, header::CONTENT_TYPE};
 use restamp::{
     stamp::{
@@ -224,6 +224,31 @@ async fn a_body_that_breaks_off_or_never_comes_is_refused() {
         (408, "the body did not arrive within 5s")
     );
     assert_eq!(began.elapsed(), Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_take_too_much_room_together_are_refused_at_once() {
+    let (_, webhook) = shop().await;
+    let unended = || {
+        let sent = stream::iter([Ok::<_, std::io::Error>(vec![b' '; LIMIT])]);
+        webhook.post(Body::from_stream(sent.chain(stream::pending())))
+    };
+    let held = join_all((0..6).map(|_| unended()));
+    let began = Instant::now();
+    let answer = tokio::select! {
+        biased;
+        _ = held => panic!("they ended"),
+        answer = webhook.post("{}") => answer,
+    };
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(webhook.refusals("503"), 1);
+    let review = review(&web(), None).to_string();
+    assert_eq!(
+        webhook.post(review).await.status,
+        200,
+        "there is room again"
+    );
 }
 
 #[tokio::test(start_paused = true)]
