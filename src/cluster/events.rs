@@ -18,6 +18,8 @@ const MAX_MESSAGE: usize = 1000;
 pub enum EventReason {
     /// The workload was restamped. Reloader's name for it.
     Reloaded,
+    /// The workload could not be restamped. Reloader's name for it.
+    ReloadFail,
     /// A writer keeps undoing what Restamp writes.
     Fighting,
     /// Something in the workload's annotations cannot be followed.
@@ -29,6 +31,7 @@ impl EventReason {
     fn as_strs(self) -> (&'static str, &'static str) {
         match self {
             EventReason::Reloaded => ("Reloaded", "Normal"),
+            EventReason::ReloadFail => ("ReloadFail", "Warning"),
             EventReason::Fighting => ("Fighting", "Warning"),
             EventReason::InvalidAnnotation => ("InvalidAnnotation", "Warning"),
         }

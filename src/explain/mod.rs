@@ -39,7 +39,7 @@ pub enum ExplainError {
     /// The workload itself cannot be read.
     #[error(transparent)]
     Workload(#[from] Error),
-    /// Cannot be: see [`blank_keyring`].
+    /// Cannot be: see `blank_keyring`.
     #[error(transparent)]
     Key(#[from] KeyTooShort),
 }

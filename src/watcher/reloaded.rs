@@ -1,8 +1,8 @@
-//! What people are told about a restart, in Reloader's words where there is a changed source to name, so
+//! What people are told about a restart, or that there was none, in Reloader's words where there is a changed source to name, so
 //! that whoever parses them still can.
 
 use crate::{
-    cluster::workload::WorkloadId,
+    cluster::{Error, error::chain, workload::WorkloadId},
     stamp::{reason::Reason, source::SourceName},
 };
 
@@ -16,6 +16,15 @@ pub fn event(id: &WorkloadId, reason: Reason, changed: &[SourceName]) -> String 
     format!(
         "Changes detected in '{source}' of type '{source_type}' in namespace '{namespace}', Updated '{name}' of \
          type '{kind}' in namespace '{namespace}'{more}"
+    )
+}
+
+/// The message of the Event on a workload that could not be written.
+pub fn failed(id: &WorkloadId, error: &Error) -> String {
+    let (name, kind, namespace) = (&id.name, id.kind.kind, &id.namespace);
+    let error = chain(error);
+    format!(
+        "Update for '{name}' of type '{kind}' in namespace '{namespace}' failed with error {error}"
     )
 }
 

@@ -291,13 +291,14 @@ impl Engine {
                 self.jobs.refresh(id.clone());
                 return;
             }
-            Err(error) => self.write_failed(id, &error, now),
+            Err(error) => self.write_failed(written, &error, now),
         }
         self.writing.remove(id);
         self.queue.schedule(id, now);
     }
 
-    fn write_failed(&mut self, id: &WorkloadId, error: &Error, now: Instant) {
+    fn write_failed(&mut self, written: &Written, error: &Error, now: Instant) {
+        let id = &written.id;
         let tried = self.tick();
         if let Some(record) = self.records.get_mut(id) {
             record.tried = tried;
@@ -309,6 +310,9 @@ impl Engine {
             }
         } else if let Some(pause) = self.put_off(id, now) {
             warn!(workload = %id, error = %chain(error), ?pause, "cannot write; trying again");
+            if written.restamp {
+                self.publish(id, EventReason::ReloadFail, reloaded::failed(id, error));
+            }
         }
     }
 

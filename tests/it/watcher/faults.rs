@@ -272,3 +272,17 @@ async fn a_restart_that_is_tried_again_while_a_watch_is_broken_does_so_too() {
     world.quiet().await;
     assert_eq!(world.rollouts("web"), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_fails_is_told_on_the_workload() {
+    let world = shop().await;
+    let web = name("deployments", "web");
+    world.api.fail("patch", &web, 2, Effect::Refused(500));
+    expect_one_rollout(&world).await;
+    let told = world.events("ReloadFail");
+    assert_eq!(told.len(), 2, "once for each try: {told:?}");
+    let start =
+        "Update for 'web' of type 'Deployment' in namespace 'shop' failed with error cannot patch";
+    assert!(told[0].starts_with(start), "{}", told[0]);
+    assert_eq!(world.events("Reloaded").len(), 1);
+}
