@@ -6,13 +6,17 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, PostParams, TypeMeta},
+    api::{ApiResource, DynamicObject, TypeMeta},
     core::GroupVersionKind,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Error, FIELD_MANAGER, error::Request, workload::WorkloadId};
+use super::{
+    Error, as_us,
+    error::Request,
+    workload::{WorkloadId, api},
+};
 use crate::stamp::{annotations::STAMP, json::describe, stamp::Stamp};
 
 /// What the CronJob controller and its tools know a Job by that nobody scheduled.
@@ -60,10 +64,8 @@ pub async fn run_now(
     stamp: &Stamp,
 ) -> Result<(), Error> {
     let request = Request::object("get", id.kind.resource(), &id.namespace, &id.name);
-    let resource = id.kind.api_resource();
-    let cron_jobs: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), &id.namespace, &resource);
-    let DynamicObject { metadata, data, .. } = request.send(cron_jobs.get(&id.name)).await?;
+    let cron_job = request.send(api(client, id).get(&id.name)).await?;
+    let DynamicObject { metadata, data, .. } = cron_job;
     if metadata.resource_version.as_deref() != Some(resource_version) {
         return Err(Error::Conflict { request });
     }
@@ -82,12 +84,8 @@ async fn create(client: &Client, id: &WorkloadId, job: DynamicObject) -> Result<
     let name = job.metadata.name.clone().unwrap_or_default();
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("batch", "v1", "Job"));
     let jobs: Api<DynamicObject> = Api::namespaced_with(client.clone(), &id.namespace, &resource);
-    let params = PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
     let request = Request::object("create", "jobs.batch", &id.namespace, &name);
-    match request.send(jobs.create(&params, &job)).await {
+    match request.send(jobs.create(&as_us(), &job)).await {
         Ok(_) | Err(Error::AlreadyExists { .. }) => Ok(()),
         Err(error) => Err(error),
     }

@@ -6,9 +6,9 @@ use k8s_openapi::{
     api::core::v1::{Event, EventSource, ObjectReference},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
-use kube::{Api, Client, api::PostParams};
+use kube::{Api, Client};
 
-use super::{Error, FIELD_MANAGER, error::Request, workload::Workload};
+use super::{Error, FIELD_MANAGER, as_us, error::Request, workload::Workload};
 
 /// The longest message that the API server takes is 1024 bytes.
 const MAX_MESSAGE: usize = 1000;
@@ -58,11 +58,7 @@ pub async fn publish(
         name: None,
     };
     let event = event(workload, reason, message, now);
-    let params = PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
-    request.send(api.create(&params, &event)).await.map(drop)
+    request.send(api.create(&as_us(), &event)).await.map(drop)
 }
 
 fn event(workload: &Workload, reason: EventReason, message: &str, now: Timestamp) -> Event {

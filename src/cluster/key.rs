@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::{
     ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Api, Client, api::PostParams};
+use kube::{Api, Client};
 
-use super::{Error, FIELD_MANAGER, error::Request};
+use super::{Error, as_us, error::Request};
 use crate::stamp::{
     digest::{InstallationKey, KEY_BYTES, KeyTooShort, Keyring},
     source::{SourceId, SourceKind, SourceName},
@@ -117,12 +117,8 @@ async fn create(
         data: Some(data),
         ..Secret::default()
     };
-    let params = PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
     Request::object("create", "secrets", namespace, SECRET)
-        .send(api(client, namespace).create(&params, &secret))
+        .send(api(client, namespace).create(&as_us(), &secret))
         .await
 }
 

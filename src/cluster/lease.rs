@@ -12,7 +12,7 @@ use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
-use kube::{Api, Client, api::PostParams};
+use kube::{Api, Client};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout_at},
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Error, FIELD_MANAGER,
+    Error, as_us,
     error::{Request, chain},
 };
 
@@ -198,7 +198,7 @@ impl Elector {
             &self.namespace,
             &self.name,
         );
-        match request.send(self.api().create(&params(), &lease)).await {
+        match request.send(self.api().create(&as_us(), &lease)).await {
             Ok(lease) => {
                 *seen = Some(Seen {
                     lease,
@@ -220,7 +220,7 @@ impl Elector {
             &self.namespace,
             &self.name,
         )
-        .send(self.api().replace(&self.name, &params(), &lease))
+        .send(self.api().replace(&self.name, &as_us(), &lease))
         .await
     }
 
@@ -290,13 +290,6 @@ impl Seen {
 fn holder(lease: &Lease) -> Option<&String> {
     let holder = lease.spec.as_ref()?.holder_identity.as_ref()?;
     (!holder.is_empty()).then_some(holder)
-}
-
-fn params() -> PostParams {
-    PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    }
 }
 
 fn seconds(duration: Duration) -> i32 {

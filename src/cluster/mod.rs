@@ -14,9 +14,18 @@ pub mod source;
 pub mod workload;
 
 pub use error::Error;
+use kube::api::PostParams;
 
 /// The field manager of every write, and the component of every Event.
 pub const FIELD_MANAGER: &str = "restamp";
+
+/// Creates and replaces as our field manager.
+fn as_us() -> PostParams {
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}
 
 /// A resource version as a number, to tell what came first: they can be compared since Kubernetes 1.35
 /// (KEP-5504), and could be in practice before. Nothing if it is not a number.

@@ -214,7 +214,8 @@ pub async fn write(
     parsed(id, &object, request, settings)
 }
 
-fn api(client: &Client, id: &WorkloadId) -> Api<DynamicObject> {
+/// The API of the kind, in the workload's namespace.
+pub(super) fn api(client: &Client, id: &WorkloadId) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), &id.namespace, &id.kind.api_resource())
 }
 

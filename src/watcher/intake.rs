@@ -106,7 +106,7 @@ impl Engine {
             .as_ref()
             .is_none_or(|before| before.template != record.workload.template)
         {
-            record.template_written(record.workload.version().filter(|_| is_watched));
+            record.template_version = record.workload.version().filter(|_| is_watched);
         }
         if is_watched {
             note_absences(record, before.as_ref(), &self.sources);
@@ -185,7 +185,7 @@ impl Engine {
 /// Takes note of the sources that are recorded as absent now and were not before: what arrives while it is
 /// watched needs no restart, unless pods may have started with what was there before.
 fn note_absences(record: &mut Record, before: Option<&Workload>, sources: &Sources) {
-    let Some(version) = record.template_version() else {
+    let Some(version) = record.template_version else {
         return;
     };
     let observed = before.and_then(|before| before.facts.observed.as_ref());

@@ -62,7 +62,7 @@ pub struct Record {
     /// The highest number of a stamp that we wrote.
     last_stamp: Option<u64>,
     /// At which version the pod template was written, if that was watched.
-    template_version: Option<u64>,
+    pub template_version: Option<u64>,
     absences: BTreeMap<SourceName, Seq>,
     arrivals: BTreeMap<SourceName, Version>,
 }
@@ -219,16 +219,6 @@ impl Record {
         };
         let now = absent(self.workload.facts.observed.as_ref());
         now.difference(&absent(before)).cloned().collect()
-    }
-
-    /// The pod template was changed, at `version` if that was watched.
-    pub fn template_written(&mut self, version: Option<u64>) {
-        self.template_version = version;
-    }
-
-    /// At which version the pods' template was written; nothing if that is unknown.
-    pub fn template_version(&self) -> Option<u64> {
-        self.template_version
     }
 
     /// The source was absent when that was recorded, and has been watched since, from `session` on.

@@ -300,14 +300,13 @@ impl Engine {
     fn write_failed(&mut self, written: &Written, error: &Error, now: Instant) {
         let id = &written.id;
         let tried = self.tick();
-        if let Some(record) = self.records.get_mut(id) {
-            record.tried = tried;
-        }
+        let Some(record) = self.records.get_mut(id) else {
+            return;
+        };
+        record.tried = tried;
         if let Error::NotFound { .. } = error {
             debug!(workload = %id, "it was deleted meanwhile; the watch will say so");
-            if let Some(record) = self.records.get_mut(id) {
-                record.failed(now);
-            }
+            record.failed(now);
         } else if let Some(pause) = self.put_off(id, now) {
             warn!(workload = %id, error = %chain(error), ?pause, "cannot write; trying again");
             if written.restamp {
