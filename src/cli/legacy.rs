@@ -1,16 +1,13 @@
 //! Flags of stakater/Reloader that have no meaning any more: they are taken, so that its manifests go on working,
 //! and each says once why it does nothing.
 
-use clap::{Args, builder::PossibleValuesParser};
+use clap::Args;
 
 use super::policy::{boolean, true_or_false};
 
 #[derive(Args)]
 #[command(next_help_heading = "Reloader's, without effect")]
 pub(super) struct LegacyArgs {
-    /// How workloads are rolled out: annotations is the only way yet.
-    #[arg(long, value_name = "STRATEGY", value_parser = PossibleValuesParser::new(["annotations"]))]
-    reload_strategy: Option<String>,
     /// Several replicas always elect one.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
     enable_ha: Option<bool>,
@@ -76,7 +73,6 @@ mod tests {
     #[test]
     fn what_is_given_is_warned_about_once() {
         assert_eq!(warnings(&[]), Ok(vec![]));
-        assert_eq!(warnings(&["--reload-strategy=annotations"]), Ok(vec![]));
         let all = [
             "--enable-ha",
             "--sync-after-restart=true",
@@ -100,11 +96,8 @@ mod tests {
             "--enable-ha=maybe",
             "--is-Argo-Rollouts=True",
             "--is-argo-rollouts=true",
-            "--reload-strategy=rolling",
         ] {
             warnings(&[bad]).unwrap_err();
         }
-        let error = warnings(&["--reload-strategy=env-vars"]).unwrap_err();
-        assert!(error.contains("[possible values: annotations]"), "{error}");
     }
 }

@@ -13,7 +13,7 @@ use crate::{
             PolicyKeys, SEARCH, SECRET_AUTO, SECRET_RELOAD, SETTLE, STAMP,
         },
         policy::parse_bool,
-        settings::PolicySettings,
+        settings::{PolicySettings, ReloadStrategy},
         source::{SourceKind, is_source_name},
     },
 };
@@ -37,6 +37,9 @@ pub(super) struct PolicyArgs {
         value_parser = boolean
     )]
     auto_reload_all: bool,
+    /// How pod templates tell of a change: by Restamp's annotation, or by Reloader's variables.
+    #[arg(long, value_name = "STRATEGY", default_value = "annotations", value_parser = strategy)]
+    reload_strategy: ReloadStrategy,
     /// Restart workloads when a source that they use comes to be: true or false.
     #[arg(long, value_name = "BOOL", action = Set, default_value = "false", value_parser = true_or_false)]
     reload_on_create: bool,
@@ -94,6 +97,7 @@ impl PolicyArgs {
             ignored: self.resources_to_ignore.iter().copied().collect(),
             reload_on_create: self.reload_on_create,
             reload_on_delete: self.reload_on_delete,
+            strategy: self.reload_strategy,
         };
         if settings.followed().next().is_none() {
             return Err(
@@ -175,6 +179,15 @@ pub(super) fn true_or_false(text: &str) -> Result<bool, &'static str> {
         "true" => Ok(true),
         "false" | "" => Ok(false),
         _ => Err("write exactly true or false"),
+    }
+}
+
+/// Reloader's names of strategies.
+fn strategy(text: &str) -> Result<ReloadStrategy, &'static str> {
+    match text {
+        "annotations" => Ok(ReloadStrategy::Stamp),
+        "env-vars" => Ok(ReloadStrategy::Variables),
+        _ => Err("write annotations or env-vars"),
     }
 }
 
@@ -263,6 +276,20 @@ mod tests {
         let error = parse(&["--reload-on-delete=True"]).unwrap_err();
         assert!(error.contains("write exactly true or false"), "{error}");
         parse(&["--reload-on-delete"]).unwrap_err();
+    }
+
+    #[test]
+    fn there_are_two_strategies() {
+        let strategy = |value| {
+            let flag = format!("--reload-strategy={value}");
+            parse(&[&flag]).map(|settings| settings.strategy)
+        };
+        assert_eq!(strategy("annotations"), Ok(ReloadStrategy::Stamp));
+        assert_eq!(strategy("env-vars"), Ok(ReloadStrategy::Variables));
+        for bad in ["", "default", "ENV-VARS", "rolling"] {
+            let error = strategy(bad).unwrap_err();
+            assert!(error.contains("write annotations or env-vars"), "{error}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::stamp::{
     digest::{Encoding, Keyring, SourceDigests},
     json,
     policy::Marks,
+    settings::{PolicySettings, ReloadStrategy},
     source::{SourceId, SourceKind, SourceName},
 };
 
@@ -238,7 +239,7 @@ pub async fn read(
     client: &Client,
     id: &SourceId,
     keyring: &Keyring,
-    keys: &PolicyKeys,
+    settings: &PolicySettings,
 ) -> Result<Content, Error> {
     let request = Request::object(
         "get",
@@ -251,7 +252,7 @@ pub async fn read(
         Err(Error::NotFound { .. }) => Ok(Content::Absent),
         Err(error) => Err(error),
         Ok(body) => {
-            digest(id, keyring, keys, &body).map_err(|what| Error::Unreadable { request, what })
+            digest(id, keyring, settings, &body).map_err(|what| Error::Unreadable { request, what })
         }
     }
 }
@@ -301,7 +302,7 @@ struct PayloadMetadata {
 fn digest(
     id: &SourceId,
     keyring: &Keyring,
-    keys: &PolicyKeys,
+    settings: &PolicySettings,
     body: &[u8],
 ) -> Result<Content, String> {
     let payload: Payload = serde_json::from_slice(body).map_err(|error| json::describe(&error))?;
@@ -324,12 +325,19 @@ fn digest(
         .iter()
         .map(|(key, bytes)| (key.as_str(), Encoding::Binary, bytes.as_slice()));
     let values: Vec<_> = texts.chain(binaries).collect();
+    let digests = SourceDigests::of(keyring, id.clone(), &values);
     Ok(Content::Present {
         version: Version {
             uid: payload.metadata.uid,
             resource_version: payload.metadata.resource_version,
         },
-        marks: Marks::of(&payload.metadata.annotations.unwrap_or_default().0, keys),
-        digests: SourceDigests::of(keyring, id.clone(), &values),
+        marks: Marks::of(
+            &payload.metadata.annotations.unwrap_or_default().0,
+            &settings.keys,
+        ),
+        digests: match settings.strategy {
+            ReloadStrategy::Stamp => digests,
+            ReloadStrategy::Variables => digests.with_hash(&values),
+        },
     })
 }

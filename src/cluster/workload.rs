@@ -13,7 +13,7 @@ use kube::{
     api::{DynamicObject, Patch, PatchParams},
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Error, FIELD_MANAGER, cron_job,
@@ -23,10 +23,11 @@ use super::{
 };
 use crate::stamp::{
     annotations::STAMP,
+    decide::Trigger,
     facts::Facts,
-    patch::{Write, merge_patch},
+    patch::{NewStart, Write, merge_patch, variables_patch},
     pod::PodTemplate,
-    settings::PolicySettings,
+    settings::{PolicySettings, ReloadStrategy},
 };
 
 /// Names a workload in the cluster.
@@ -128,9 +129,14 @@ impl Workload {
             && matches!((self.version(), other.version()), (Some(ours), Some(theirs)) if ours > theirs)
     }
 
-    /// Whether its pods are to be restarted with the template as it is.
-    pub fn restarts_in_place(&self) -> bool {
-        self.id.kind.restart == Restart::RolloutOrRestartAt && self.facts.policy.restarts()
+    /// What has its pods start anew.
+    pub fn trigger(&self, strategy: ReloadStrategy) -> Trigger<'_> {
+        match (self.id.kind.restart, strategy) {
+            (Restart::RolloutOrRestartAt, _) if self.facts.policy.restarts() => Trigger::RestartAt,
+            // The stamp names the Job that runs for a change.
+            (Restart::Job, _) | (_, ReloadStrategy::Stamp) => Trigger::Stamp,
+            (_, ReloadStrategy::Variables) => Trigger::Variables(&self.facts.containers),
+        }
     }
 
     /// The resource version as a number, to compare it with others.
@@ -198,20 +204,32 @@ pub async fn write(
     write: &Write,
     settings: &PolicySettings,
 ) -> Result<Workload, Error> {
-    if let (true, Some(stamp)) = (write.run_now, &write.stamp) {
+    if let (true, Some(NewStart::Stamp(stamp))) = (write.run_now, &write.start) {
         cron_job::run_now(client, id, resource_version, stamp).await?;
     }
     let request = Request::object("patch", id.kind.resource(), &id.namespace, &id.name);
-    let patch = merge_patch(id.kind.template, resource_version, write);
     let params = PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
     };
     let api = api(client, id);
-    let object = request
-        .send(api.patch(&id.name, &params, &Patch::Merge(patch)))
-        .await?;
+    let sent = async {
+        let patch = patch(id, resource_version, write)?;
+        api.patch(&id.name, &params, &patch).await
+    };
+    let object = request.send(sent).await?;
     parsed(id, &object, request, settings)
+}
+
+fn patch(id: &WorkloadId, resource_version: &str, write: &Write) -> kube::Result<Patch<Value>> {
+    let template = id.kind.template;
+    let Some(NewStart::Variables(variables)) = &write.start else {
+        return Ok(Patch::Merge(merge_patch(template, resource_version, write)));
+    };
+    let operations = variables_patch(template, resource_version, &write.observed, variables);
+    let operations = json!(operations);
+    let patch = serde_json::from_value(operations).map_err(kube::Error::SerdeError)?;
+    Ok(Patch::Json(patch))
 }
 
 /// The API of the kind, in the workload's namespace.

@@ -96,7 +96,7 @@ impl<'a> Seen<'a> {
         for name in references.keys() {
             let id = name.within(&workload.id.namespace);
             let keyring = key.as_ref().unwrap_or(&blank);
-            let read = source::read(client, &id, keyring, &policy.keys).await;
+            let read = source::read(client, &id, keyring, policy).await;
             unknown.extend(read.as_ref().err().map(unknown_because));
             contents.insert(name.clone(), read);
         }
@@ -123,7 +123,7 @@ impl<'a> Seen<'a> {
             live: &live,
             arrived: &nothing,
             reload_on_delete: self.policy.reload_on_delete,
-            in_place: self.workload.restarts_in_place(),
+            trigger: self.workload.trigger(self.policy.strategy),
             keyring: self.key.as_ref().unwrap_or(&self.blank),
         };
         let compared: BTreeMap<_, _> = compare(&case)

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    decide::{Case, Live, source_warnings, stamp_live},
+    decide::{Case, Live, Trigger, source_warnings, stamp_live},
     digest::{Keyring, SourceDigests},
     facts::Facts,
     manifest::Manifest,
@@ -15,7 +15,7 @@ use super::{
     policy::Marks,
     reason::Reason,
     references::{Catalog, resolve},
-    settings::PolicySettings,
+    settings::{PolicySettings, ReloadStrategy},
     source::{SourceKind, SourceName},
     stamp::Stamp,
     warning::Warning,
@@ -93,7 +93,8 @@ impl Admission<'_> {
         if !facts.policy.opted_in() {
             return Plan::Answer(self.keep(&facts, Reason::NotOptedIn));
         }
-        if !self.rolls_out() {
+        // Reloader's variables are the watcher's alone.
+        if !self.rolls_out() || self.settings.strategy == ReloadStrategy::Variables {
             return Plan::Answer(self.keep(&facts, Reason::Untouched));
         }
         // Which sources a regex or a mark selects is for the watcher to find; those that it found are
@@ -138,7 +139,7 @@ impl Admission<'_> {
             live: &live,
             arrived: &BTreeSet::new(),
             reload_on_delete: self.settings.reload_on_delete,
-            in_place: false,
+            trigger: Trigger::Stamp,
             keyring,
         };
         let (stamp, observed) = stamp_live(&case);

@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 use super::{
     digest::{Digest, InstallationKey, Keyring, SourceDigests},
     observed::{Entries, Entry, Observed, Recorded, fold},
+    patch::NewStart,
+    pod::Containers,
     reason::Reason,
     references::References,
     source::SourceName,
@@ -49,10 +51,21 @@ pub struct Case<'a> {
     pub arrived: &'a BTreeSet<SourceName>,
     /// Whether a source that is deleted is a change.
     pub reload_on_delete: bool,
-    /// Whether the pods can be restarted with the template as it is, and are to be.
-    pub in_place: bool,
+    /// What has its pods start anew.
+    pub trigger: Trigger<'a>,
     /// The installation keys.
     pub keyring: &'a Keyring,
+}
+
+/// What has the pods of a workload start anew.
+#[derive(Clone, Copy, Debug)]
+pub enum Trigger<'a> {
+    /// Another stamp on its template.
+    Stamp,
+    /// A time, with the template as it is.
+    RestartAt,
+    /// Reloader's variables in its template; where these do not change, another stamp.
+    Variables(&'a Containers),
 }
 
 /// What to do.
@@ -67,14 +80,14 @@ pub enum Decision {
         /// The new memory.
         observed: Observed,
     },
-    /// Write a stamp and `observed`; Kubernetes rolls the workload out. Or have its pods restarted as they are.
+    /// Have its pods start anew, and write `observed`.
     Restamp {
         /// Why.
         reason: Reason,
         /// The sources that differ, where that is known.
         changed: Vec<SourceName>,
-        /// The new stamp; nothing if the template stays as it is.
-        stamp: Option<Stamp>,
+        /// How.
+        start: NewStart,
         /// The new memory.
         observed: Observed,
     },

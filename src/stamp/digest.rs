@@ -11,7 +11,10 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use ring::hmac;
 
-use super::source::{Keys, SourceId, SourceName};
+use super::{
+    reloader::ContentHash,
+    source::{Keys, SourceId, SourceName},
+};
 
 /// The version of every encoding in this module, part of every digest and of the stamp.
 pub const VERSION: &str = "v1";
@@ -211,6 +214,7 @@ pub type Value<'a> = (&'a str, Encoding, &'a [u8]);
 pub struct SourceDigests {
     id: SourceId,
     values: Vec<(KeyId, BTreeMap<Box<str>, Digest>)>,
+    hash: Option<ContentHash>,
 }
 
 impl SourceDigests {
@@ -229,7 +233,22 @@ impl SourceDigests {
             (key.id.clone(), digests.collect())
         };
         let values = keyring.keys().map(under).collect();
-        Self { id, values }
+        Self {
+            id,
+            values,
+            hash: None,
+        }
+    }
+
+    /// The same, with the hash that Reloader's variables hold.
+    pub fn with_hash(self, content: &[Value<'_>]) -> Self {
+        let hash = Some(ContentHash::of(self.id.source.kind, content));
+        Self { hash, ..self }
+    }
+
+    /// The hash that Reloader's variables hold, if it was asked for.
+    pub fn hash(&self) -> Option<ContentHash> {
+        self.hash
     }
 
     /// The digest of the source for a workload that uses `keys` of it, under `key`; nothing if the

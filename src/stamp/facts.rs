@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::{
     annotations::OBSERVED,
     observed::{Observed, ObservedError},
-    pod::PodTemplate,
+    pod::{Containers, PodTemplate},
     policy::Policy,
-    settings::PolicySettings,
+    settings::{PolicySettings, ReloadStrategy},
     source::{SourceName, Usage},
     stamp::Stamp,
     warning::Warning,
@@ -20,6 +20,8 @@ pub struct Facts {
     pub policy: Policy,
     /// What its pod spec uses; empty if not opted in.
     pub usages: BTreeMap<SourceName, Usage>,
+    /// Where Reloader's variables go; empty if not opted in, or if the stamp tells of changes.
+    pub containers: Containers,
     /// The stamp on its pod template, whatever it says.
     pub stamp: Option<Box<str>>,
     /// Its memory, if there is one that can be read.
@@ -42,6 +44,7 @@ impl Facts {
             stamp: stamp.map(Box::from),
             observed: None,
             usages: BTreeMap::new(),
+            containers: Containers::default(),
             policy,
             warnings: Vec::new(),
         };
@@ -51,6 +54,9 @@ impl Facts {
             let (mut usages, of_names) = template.usages();
             usages.retain(|source, _| !settings.ignored.contains(&source.kind));
             facts.usages = usages;
+            if settings.strategy == ReloadStrategy::Variables {
+                facts.containers = template.containers();
+            }
             warnings.extend(of_names);
         }
         Self { warnings, ..facts }

@@ -29,6 +29,7 @@ pub mod pod;
 pub mod policy;
 pub mod reason;
 pub mod references;
+pub mod reloader;
 pub mod settings;
 pub mod source;
 #[allow(clippy::module_inception)]

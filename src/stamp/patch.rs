@@ -23,24 +23,35 @@ pub const ANNOTATION_RESERVE_BYTES: usize = 8 * 1024;
 /// What to write to a workload: `observed`, and a stamp or a time when its pods are to start anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
-    /// For the pod template; nothing leaves the template alone.
-    pub stamp: Option<Stamp>,
+    /// How its pods start anew; nothing if they do not.
+    pub start: Option<NewStart>,
     /// For the workload's metadata.
     pub observed: String,
     /// Whether a Job is to be made from the template, with the stamp: only CronJobs can do that.
     pub run_now: bool,
-    /// For `spec.restartAt` (RFC 3339), at which an Argo Rollout restarts the pods that are older.
-    pub restart_at: Option<String>,
+    /// The time of the write (RFC 3339).
+    pub now: String,
+}
+
+/// How the pods of a workload start anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewStart {
+    /// With this stamp on the template.
+    Stamp(Stamp),
+    /// With these changes in the template, by paths within it: Reloader's variables.
+    Variables(Vec<Operation>),
+    /// With the template as it is: an Argo Rollout restarts the pods that are older than its `spec.restartAt`.
+    InPlace,
 }
 
 /// A merge patch that sets our annotations and nothing else, and that the API server refuses with a
 /// conflict when the object is no longer at `resource_version`.
 pub fn merge_patch(template_path: &[&str], resource_version: &str, write: &Write) -> Value {
     let mut patch = Map::new();
-    if let Some(time) = &write.restart_at {
-        patch.insert("spec".to_owned(), json!({ "restartAt": time }));
+    if let Some(NewStart::InPlace) = &write.start {
+        patch.insert("spec".to_owned(), json!({ "restartAt": write.now }));
     }
-    if let Some(stamp) = &write.stamp {
+    if let Some(NewStart::Stamp(stamp)) = &write.start {
         let template = json!({ "metadata": { "annotations": { STAMP: stamp.to_string() } } });
         let nested = template_path
             .iter()
@@ -58,6 +69,42 @@ pub fn merge_patch(template_path: &[&str], resource_version: &str, write: &Write
         }),
     );
     Value::Object(patch)
+}
+
+/// The same, as a JSON patch: the variables are members of lists, which a merge patch can only replace. For a workload
+/// that has a memory already, and so annotations.
+pub fn variables_patch(
+    template_path: &[&str],
+    resource_version: &str,
+    observed: &str,
+    variables: &[Operation],
+) -> Vec<Operation> {
+    let template = pointer(template_path);
+    let ours = [
+        Operation::Replace {
+            path: "/metadata/resourceVersion".to_owned(),
+            value: json!(resource_version),
+        },
+        Operation::Add {
+            path: annotation_path("", OBSERVED),
+            value: json!(observed),
+        },
+    ];
+    let variables = variables.iter().cloned();
+    let variables = variables.map(|operation| operation.within(&template));
+    ours.into_iter().chain(variables).collect()
+}
+
+/// The JSON pointer of a field.
+fn pointer(path: &[&str]) -> String {
+    path.iter()
+        .fold(String::new(), |path, field| path + "/" + field)
+}
+
+/// The JSON pointer of an annotation of the object at `parent`.
+fn annotation_path(parent: &str, key: &str) -> String {
+    let escaped = key.replace('~', "~0").replace('/', "~1");
+    format!("{parent}/metadata/annotations/{escaped}")
 }
 
 /// Our two annotations on a workload, whatever they say.
@@ -80,11 +127,29 @@ pub enum Operation {
         /// What to set.
         value: Value,
     },
+    /// Puts a member in the place of one that exists.
+    Replace {
+        /// JSON pointer.
+        path: String,
+        /// What to put there.
+        value: Value,
+    },
     /// Takes a member away; it has to exist.
     Remove {
         /// JSON pointer.
         path: String,
     },
+}
+
+impl Operation {
+    /// The same, on a member of a larger object.
+    fn within(mut self, parent: &str) -> Self {
+        let (Operation::Add { path, .. }
+        | Operation::Replace { path, .. }
+        | Operation::Remove { path }) = &mut self;
+        path.insert_str(0, parent);
+        self
+    }
 }
 
 /// How to make our annotations on an object what they should be.
@@ -108,9 +173,7 @@ pub fn json_patch(
     let observed = own.observed.as_deref();
     patch.set("", object.metadata(), OBSERVED, observed, limit);
     if let Some(metadata) = object.template_metadata() {
-        let template = template_path
-            .iter()
-            .fold(String::new(), |path, field| path + "/" + field);
+        let template = pointer(template_path);
         patch.set(&template, metadata, STAMP, own.stamp.as_deref(), limit);
     }
     patch
@@ -130,8 +193,7 @@ impl JsonPatch {
         if current.map(String::as_str) == value {
             return;
         }
-        let escaped = key.replace('~', "~0").replace('/', "~1");
-        let path = format!("{parent}/metadata/annotations/{escaped}");
+        let path = annotation_path(parent, key);
         let Some(value) = value else {
             self.operations.push(Operation::Remove { path });
             return;
@@ -170,10 +232,10 @@ mod tests {
     #[test]
     fn touches_only_our_annotations() {
         let write = Write {
-            stamp: Some(STAMPED.parse().unwrap()),
+            start: Some(NewStart::Stamp(STAMPED.parse().unwrap())),
             observed: "o".to_owned(),
             run_now: false,
-            restart_at: None,
+            now: "2026-01-01T00:00:00Z".to_owned(),
         };
         let patch = merge_patch(&["spec", "jobTemplate", "spec", "template"], "7", &write);
         assert_eq!(
@@ -188,16 +250,32 @@ mod tests {
     }
 
     #[test]
+    fn variables_are_written_with_the_memory_and_bound_to_the_version() {
+        let variables = [Operation::Remove {
+            path: "/spec/containers/0/env/1".to_owned(),
+        }];
+        let patch = variables_patch(&["spec", "template"], "7", "o", &variables);
+        assert_eq!(
+            serde_json::to_value(patch).unwrap(),
+            json!([
+                { "op": "replace", "path": "/metadata/resourceVersion", "value": "7" },
+                { "op": "add", "path": "/metadata/annotations/restamp.dev~1observed", "value": "o" },
+                { "op": "remove", "path": "/spec/template/spec/containers/0/env/1" },
+            ])
+        );
+    }
+
+    #[test]
     fn leaves_the_template_alone_without_a_stamp() {
         let mut write = Write {
-            stamp: None,
+            start: None,
             observed: "o".to_owned(),
             run_now: false,
-            restart_at: None,
+            now: "2026-01-01T00:00:00Z".to_owned(),
         };
         let patch = merge_patch(&["spec", "template"], "7", &write);
         assert_eq!(patch.get("spec"), None);
-        write.restart_at = Some("2026-01-01T00:00:00Z".to_owned());
+        write.start = Some(NewStart::InPlace);
         let patch = merge_patch(&["spec", "template"], "7", &write);
         assert_eq!(
             patch["spec"],

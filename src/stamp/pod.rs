@@ -4,8 +4,11 @@
 //! container mounts; not `imagePullSecrets`, service-account tokens or storage-driver secrets. Unlike
 //! Reloader, every volume and every container counts, and only the keys that are really used.
 
+mod containers;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use containers::{Containers, Told};
 use serde::{Deserialize, Deserializer};
 
 use super::{
@@ -148,6 +151,9 @@ impl Container {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct EnvVar {
+    #[serde(deserialize_with = "or_default")]
+    name: String,
+    value: Option<String>,
     value_from: Option<EnvVarSource>,
 }
 

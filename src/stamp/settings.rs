@@ -17,6 +17,18 @@ pub struct PolicySettings {
     pub reload_on_create: bool,
     /// A source that is deleted is a change.
     pub reload_on_delete: bool,
+    /// How pod templates tell of a change.
+    pub strategy: ReloadStrategy,
+}
+
+/// How a pod template tells of a change, so that Kubernetes rolls it out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReloadStrategy {
+    /// By the stamp.
+    #[default]
+    Stamp,
+    /// By Reloader's variables, and by the stamp where these cannot tell it.
+    Variables,
 }
 
 impl PolicySettings {

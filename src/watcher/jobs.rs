@@ -118,10 +118,10 @@ impl Jobs {
     /// Reads a source.
     pub fn read(&mut self, id: SourceId, began: Seq, keyring: Arc<Keyring>) {
         let (client, limit) = (self.client.clone(), self.reads.clone());
-        let keys = self.policy.keys;
+        let policy = self.policy.clone();
         self.set.spawn(async move {
             let _permit = limit.acquire().await;
-            let result = source::read(&client, &id, &keyring, &keys).await;
+            let result = source::read(&client, &id, &keyring, &policy).await;
             Done::Read { id, began, result }
         });
     }

@@ -26,7 +26,7 @@ pub enum Next {
     /// Read these first.
     Read(Vec<SourceId>),
     /// Carry out a decision.
-    Act(Conclusion),
+    Act(Box<Conclusion>),
 }
 
 /// A decision, and what else the look showed.
@@ -97,7 +97,7 @@ impl<'a> Look<'a> {
             live: &live,
             arrived: &arrived,
             reload_on_delete: self.policy.reload_on_delete,
-            in_place: self.record.workload.restarts_in_place(),
+            trigger: self.record.workload.trigger(self.policy.strategy),
             keyring: self.keyring,
         };
         let decision = decide(&case);
@@ -111,7 +111,7 @@ impl<'a> Look<'a> {
                 }
             }
         }
-        Next::Act(self.conclude(decision, &case))
+        Next::Act(Box::new(self.conclude(decision, &case)))
     }
 
     fn conclude(&self, decision: Decision, case: &Case<'_>) -> Conclusion {

@@ -71,7 +71,7 @@ impl Engine {
             Some(Next::Read(sources)) => self.read(id, sources, &keyring),
             Some(Next::Act(conclusion)) => {
                 self.say(id, &conclusion.warnings);
-                self.act(id, conclusion, &keyring, now);
+                self.act(id, *conclusion, &keyring, now);
             }
         }
     }
@@ -128,7 +128,7 @@ impl Engine {
 
     fn act(&mut self, id: &WorkloadId, conclusion: Conclusion, keyring: &Keyring, now: Instant) {
         let reason = conclusion.decision.reason();
-        let (observed, stamp, changed, restamp) = match conclusion.decision {
+        let (observed, start, changed) = match conclusion.decision {
             Decision::Leave(reason) => {
                 self.tally_decision(id, reason, false);
                 self.look_ended(id, Outcome::Skipped, now);
@@ -139,14 +139,15 @@ impl Engine {
                 }
                 return;
             }
-            Decision::Record { observed, .. } => (observed, None, Vec::new(), false),
+            Decision::Record { observed, .. } => (observed, None, Vec::new()),
             Decision::Restamp {
                 observed,
-                stamp,
+                start,
                 changed,
                 ..
-            } => (observed, stamp, changed, true),
+            } => (observed, Some(start), changed),
         };
+        let restamp = start.is_some();
         let Some(record) = self.records.get_mut(id) else {
             return;
         };
@@ -169,11 +170,11 @@ impl Engine {
         if let Some(record) = self.records.get_mut(id) {
             record.unfolded = annotation.folded.then(|| entries_of(observed));
             let write = Write {
-                restart_at: (restamp && stamp.is_none()).then(|| now.to_string()),
                 // Whatever else moved the template, the next run has it.
                 run_now: id.kind.restart == Restart::Job && reason == Reason::ContentChanged,
-                stamp,
+                start,
                 observed: annotation.text,
+                now: now.to_string(),
             };
             let written = Written {
                 id: id.clone(),

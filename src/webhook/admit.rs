@@ -155,7 +155,7 @@ impl Admitter {
     }
 
     async fn read_one(&self, id: &SourceId, keyring: &Keyring) -> Result<Option<Found>, Error> {
-        let content = source::read(&self.client, id, keyring, &self.policy.keys).await;
+        let content = source::read(&self.client, id, keyring, &self.policy).await;
         let result = content.as_ref().map_or_else(Error::reason, |_| "ok");
         self.metrics.reads.with_label_values(&[result]).inc();
         Ok(match content? {

@@ -18,6 +18,7 @@ mod bad_input;
 mod conditions;
 mod cost;
 mod deploys;
+mod env_vars;
 mod explain;
 mod fights;
 mod flags;

@@ -15,6 +15,7 @@ use restamp::{
         annotations::{IGNORE, MATCH, PolicyKeys},
         digest::{Encoding, InstallationKey, Keyring, SourceDigests},
         policy::Marks,
+        settings::PolicySettings,
         source::{Keys, SourceId, SourceKind, SourceName},
     },
 };
@@ -52,7 +53,13 @@ async fn read(kind: SourceKind, status: u16, body: impl Into<Vec<u8>>) -> Result
         );
     });
     let client = Client::new(service, "default");
-    let found = source::read(&client, &login(kind), &keyring(), &PolicyKeys::default()).await;
+    let found = source::read(
+        &client,
+        &login(kind),
+        &keyring(),
+        &PolicySettings::default(),
+    )
+    .await;
     drop(client);
     let ended = tokio::time::timeout(Duration::from_secs(5), scenario).await;
     ended
@@ -278,8 +285,8 @@ async fn a_server_that_never_answers_is_given_up() {
     let (service, mut server) = mock::pair::<Request<Body>, Response<Body>>();
     let client = Client::new(service, "default");
     let id = login(SourceKind::Secret);
-    let (keyring, keys) = (keyring(), PolicyKeys::default());
-    let reading = source::read(&client, &id, &keyring, &keys);
+    let (keyring, settings) = (keyring(), PolicySettings::default());
+    let reading = source::read(&client, &id, &keyring, &settings);
     let (found, _held) = tokio::join!(reading, server.next_request());
     assert!(matches!(found, Err(Error::NoAnswer { .. })), "{found:?}");
 }

@@ -5,6 +5,7 @@ mod evidence;
 mod properties;
 mod rotation;
 mod unreadable;
+mod variables;
 mod warnings;
 
 use super::*;
@@ -85,12 +86,11 @@ impl Stored {
             Decision::Leave(_) => {}
             Decision::Record { observed, .. } => self.observed = Some(written(observed)),
             Decision::Restamp {
-                stamp, observed, ..
+                start, observed, ..
             } => {
-                self.stamp = stamp
-                    .as_ref()
-                    .map(ToString::to_string)
-                    .or(self.stamp.take());
+                if let NewStart::Stamp(stamp) = start {
+                    self.stamp = Some(stamp.to_string());
+                }
                 self.observed = Some(written(observed));
             }
         }
@@ -115,7 +115,7 @@ struct Setting<'a> {
     keyring: &'a Keyring,
     arrived: BTreeSet<SourceName>,
     reload_on_delete: bool,
-    in_place: bool,
+    trigger: Trigger<'a>,
 }
 
 impl Setting<'_> {
@@ -129,7 +129,7 @@ impl Setting<'_> {
                         .iter()
                         .map(|(key, value)| (key.as_str(), Encoding::Text, value.as_bytes()))
                         .collect();
-                    SourceDigests::of(self.keyring, name.within("shop"), &values)
+                    SourceDigests::of(self.keyring, name.within("shop"), &values).with_hash(&values)
                 });
                 (name.clone(), content)
             })
@@ -147,7 +147,7 @@ impl Setting<'_> {
             live: &live,
             arrived: &self.arrived,
             reload_on_delete: self.reload_on_delete,
-            in_place: self.in_place,
+            trigger: self.trigger,
             keyring: self.keyring,
         })
     }
@@ -173,7 +173,7 @@ fn setting<'a>(references: &'a References, keyring: &'a Keyring) -> Setting<'a> 
         keyring,
         arrived: BTreeSet::new(),
         reload_on_delete: false,
-        in_place: false,
+        trigger: Trigger::Stamp,
     }
 }
 

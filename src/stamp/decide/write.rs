@@ -1,9 +1,12 @@
 //! What is written down: the live content as entries, the stamp over them, the memory.
 
-use super::{Case, Decision, Live};
+use super::{Case, Decision, Live, Trigger};
 use crate::stamp::{
     digest::{Digest, InstallationKey},
     observed::{Entries, Entry, Observed, Recorded},
+    patch::{NewStart, Operation},
+    pod::Told,
+    policy::Selection,
     reason::Reason,
     references::Reference,
     source::{Keys, SourceName},
@@ -29,22 +32,52 @@ pub(super) fn record(
     }
 }
 
-/// A new stamp for what is live, or a restart of the pods as they are.
+/// Has the pods start anew, on what is live.
 pub(super) fn restamp(case: &Case<'_>, reason: Reason, changed: Vec<SourceName>) -> Decision {
     let key = &case.keyring.current;
     let entries = live_entries(case, key);
-    let stamp = (!case.in_place).then(|| next_stamp(case, stamp_digest(case, key, &entries)));
-    let text = stamp.as_ref().map(|stamp| stamp.to_string().into());
+    let start = match (case.trigger, variables(case, &changed)) {
+        (Trigger::RestartAt, _) => NewStart::InPlace,
+        (_, variables) if !variables.is_empty() => NewStart::Variables(variables),
+        _ => NewStart::Stamp(next_stamp(case, stamp_digest(case, key, &entries))),
+    };
+    let stamp = match &start {
+        NewStart::Stamp(stamp) => Some(stamp.to_string().into()),
+        _ => case.stamp.map(Box::from),
+    };
     let observed = Observed {
-        stamp: text.or(case.stamp.map(Box::from)),
+        stamp,
         ..observed(case, key, entries)
     };
     Decision::Restamp {
         reason,
         changed,
-        stamp,
+        start,
         observed,
     }
+}
+
+/// Reloader's variables for the sources that changed, or for all where that is not known. They are written beside the
+/// memory that is there: without one, nothing is known of what the pods run on, and the stamp tells of everything.
+fn variables(case: &Case<'_>, changed: &[SourceName]) -> Vec<Operation> {
+    let (Trigger::Variables(containers), Some(_)) = (case.trigger, case.observed) else {
+        return Vec::new();
+    };
+    let references = case.references.iter();
+    let told = references.filter(|(source, _)| changed.is_empty() || changed.contains(source));
+    let told = told.filter_map(|(source, reference)| {
+        let hash = match (case.live)(source) {
+            Live::Absent => None,
+            Live::Present(digests) => Some(digests.hash()?),
+            Live::Unreadable => return None,
+        };
+        Some(Told {
+            source,
+            hash,
+            anyway: matches!(reference.by, Selection::Named(_)),
+        })
+    });
+    containers.tell(told)
 }
 
 /// The stamp and the memory of a template whose pods start anew, on what is live now. A stamp that says

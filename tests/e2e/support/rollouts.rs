@@ -9,7 +9,7 @@ use restamp::{
     cluster::kind::{KINDS, WorkloadKind},
     stamp::annotations::AUTO,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     ground::unique,
@@ -41,10 +41,10 @@ impl Shop {
     /// change made now has led to a rollout, so whatever was to come of earlier ones has come.
     pub async fn until_quiet(&self) {
         self.until_recorded(&SENTINELS).await;
-        let before = self.sentinel_stamps().await;
+        let before = self.sentinel_templates().await;
         self.set_sentinels(unique()).await;
         until("the sentinels are restamped", async || {
-            let now = self.sentinel_stamps().await;
+            let now = self.sentinel_templates().await;
             if now.iter().zip(&before).all(|(now, before)| now != before) {
                 Ok(())
             } else {
@@ -61,8 +61,9 @@ impl Shop {
         self.set_config_map(OF_CONFIG_MAPS, &[("n", &n)]).await;
     }
 
-    async fn sentinel_stamps(&self) -> Vec<Option<String>> {
-        join_all(SENTINELS.map(|name| self.stamp(name))).await
+    async fn sentinel_templates(&self) -> Vec<Value> {
+        let template = async |name| self.workload(name).await.data["spec"]["template"].take();
+        join_all(SENTINELS.map(template)).await
     }
 
     /// Waits until the controllers have seen every workload as it is.

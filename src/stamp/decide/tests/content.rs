@@ -76,7 +76,7 @@ fn pods_that_are_restarted_in_place_keep_their_template() {
     let mut stored = adopted(&references, &World::default().with("db", "a"));
     let next = World::default().with("db", "b");
     let setting = Setting {
-        in_place: true,
+        trigger: Trigger::RestartAt,
         ..setting(&references, &keyring)
     };
     let before = stored.stamp.clone();

@@ -32,7 +32,7 @@ fn missing_sources_and_keys_are_said_unless_optional() {
             live: &live,
             arrived: &nothing_arrived,
             reload_on_delete: false,
-            in_place: false,
+            trigger: Trigger::Stamp,
             keyring: &keyring,
         })
     };
