@@ -350,7 +350,14 @@ async fn run_explain(args: ExplainArgs, restamp_namespace: &str) -> Result<(), F
         namespace: namespace.into(),
         name: name.into(),
     };
-    let report = explain::explain(&client, &id, restamp_namespace, &policy).await?;
+    let report = explain::explain(
+        &client,
+        &id,
+        restamp_namespace,
+        &policy,
+        (Ambient::default().now)(),
+    )
+    .await?;
     std::io::stdout().write_all(report.render(output)?.as_bytes())?;
     Ok(())
 }

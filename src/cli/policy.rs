@@ -10,7 +10,7 @@ use crate::{
     stamp::{
         annotations::{
             AUTO, CONFIG_MAP_AUTO, CONFIG_MAP_RELOAD, IGNORE, KindKeys, MATCH, OBSERVED,
-            PolicyKeys, SEARCH, SECRET_AUTO, SECRET_RELOAD, SETTLE, STAMP,
+            PAUSE_PERIOD, PAUSED_AT, PolicyKeys, SEARCH, SECRET_AUTO, SECRET_RELOAD, SETTLE, STAMP,
         },
         policy::parse_bool,
         settings::{PolicySettings, ReloadStrategy},
@@ -86,6 +86,12 @@ pub(super) struct PolicyArgs {
     /// What the annotation is called that marks a source to be ignored.
     #[arg(long, value_name = "KEY", default_value = IGNORE, value_parser = key)]
     ignore_annotation: &'static str,
+    /// What the annotation is called that holds restarts of a Deployment back.
+    #[arg(long, value_name = "KEY", default_value = PAUSE_PERIOD, value_parser = key)]
+    pause_deployment_annotation: &'static str,
+    /// What the annotation is called that tells since when Reloader has paused a Deployment.
+    #[arg(long, value_name = "KEY", default_value = PAUSED_AT, value_parser = key)]
+    pause_deployment_time_annotation: &'static str,
 }
 
 impl PolicyArgs {
@@ -132,6 +138,8 @@ impl PolicyArgs {
             search: self.auto_search_annotation,
             matches: self.search_match_annotation,
             ignore: self.ignore_annotation,
+            pause_period: self.pause_deployment_annotation,
+            paused_at: self.pause_deployment_time_annotation,
             config_map: KindKeys {
                 reload: self.configmap_annotation,
                 auto: self.configmap_auto_annotation,
@@ -152,15 +160,19 @@ impl PolicyArgs {
             search,
             matches,
             ignore,
+            pause_period,
+            paused_at,
             ..
         } = self.keys();
         let of_kinds = SourceKind::ALL.map(|kind| *self.keys().of(kind));
         let of_kinds = of_kinds
             .iter()
             .flat_map(|keys| [keys.reload, keys.auto, keys.exclude]);
-        let ours = [STAMP, OBSERVED, SETTLE, auto, search, matches, ignore];
+        let ours = [STAMP, OBSERVED, SETTLE];
+        let general = [auto, search, matches, ignore, pause_period, paused_at];
         let mut seen = BTreeSet::new();
         ours.into_iter()
+            .chain(general)
             .chain(of_kinds)
             .find(|key| !seen.insert(*key))
     }
@@ -344,6 +356,12 @@ mod tests {
                 .keys;
             assert_ne!(keys, PolicyKeys::default(), "{flag}");
         }
+        let pause = [
+            "--pause-deployment-annotation=p",
+            "--pause-deployment-time-annotation=t",
+        ];
+        let keys = parse(&pause).unwrap().keys;
+        assert_eq!((keys.pause_period, keys.paused_at), ("p", "t"));
         let flags = ["--search-match-annotation=m", "--ignore-annotation=i"];
         let keys = parse(&[flags[0], flags[1], "--auto-search-annotation=s"])
             .unwrap()

@@ -20,6 +20,8 @@ pub enum EventReason {
     Reloaded,
     /// The workload could not be restamped. Reloader's name for it.
     ReloadFail,
+    /// The workload was resumed, which Reloader had left paused.
+    Resumed,
     /// A writer keeps undoing what Restamp writes.
     Fighting,
     /// Something in the workload's annotations cannot be followed.
@@ -32,6 +34,7 @@ impl EventReason {
         match self {
             EventReason::Reloaded => ("Reloaded", "Normal"),
             EventReason::ReloadFail => ("ReloadFail", "Warning"),
+            EventReason::Resumed => ("Resumed", "Normal"),
             EventReason::Fighting => ("Fighting", "Warning"),
             EventReason::InvalidAnnotation => ("InvalidAnnotation", "Warning"),
         }

@@ -105,6 +105,11 @@ impl WorkloadKind {
         group == self.group || group.split_once('.') == Some((self.version, self.group))
     }
 
+    /// Whether restarts of the kind can be held back by a pause period.
+    pub fn pauses(&self) -> bool {
+        (self.group, self.kind) == ("apps", "Deployment")
+    }
+
     /// How the kind is addressed.
     pub fn api_resource(&self) -> ApiResource {
         let gvk = GroupVersionKind::gvk(self.group, self.version, self.kind);

@@ -1,5 +1,7 @@
 //! Workloads: what is kept of them, and how they are read and written.
 
+mod pause;
+
 use std::{
     cmp::Ordering,
     collections::BTreeMap,
@@ -28,7 +30,10 @@ use crate::stamp::{
     patch::{NewStart, Write, merge_patch, variables_patch},
     pod::PodTemplate,
     settings::{PolicySettings, ReloadStrategy},
+    warning::Warning,
 };
+
+static NONE: BTreeMap<String, String> = BTreeMap::new();
 
 /// Names a workload in the cluster.
 #[derive(Clone, Debug)]
@@ -86,6 +91,8 @@ pub struct Workload {
     pub template: u64,
     /// What matters to a decision.
     pub facts: Facts,
+    /// Since when Reloader has had it paused, whatever that says; nothing if it has not.
+    pub left_paused: Option<Box<str>>,
     /// The field manager that wrote the spec or our annotations last, other than us.
     pub last_writer: Option<Box<str>>,
 }
@@ -103,24 +110,36 @@ impl Workload {
         let template = json
             .and_then(|json| PodTemplate::deserialize(json).ok())
             .unwrap_or_default();
+        let annotations = metadata.annotations.as_ref();
+        let annotations = annotations.unwrap_or(&NONE);
+        let mut facts = Facts::parse(
+            annotations,
+            &template,
+            template.annotations().get(STAMP).map(String::as_str),
+            settings,
+        );
+        if facts.policy.pause_period().is_some() && !kind.pauses() {
+            let annotation = settings.keys.pause_period;
+            facts.warnings.push(Warning::NotForKind { annotation });
+        }
+        let is_paused = kind.pauses() && object.data.pointer("/spec/paused") == Some(&json!(true));
+        let paused_at = annotations.get(settings.keys.paused_at);
+        let paused_at = paused_at.filter(|text| is_paused && !text.is_empty());
         Some(Self {
             id: id(kind, metadata)?,
             uid: metadata.uid.clone().unwrap_or_default().into(),
             resource_version: metadata.resource_version.clone().unwrap_or_default().into(),
             template: fingerprint(json),
-            facts: Facts::parse(
-                metadata.annotations.as_ref().unwrap_or(&BTreeMap::new()),
-                &template,
-                template.annotations().get(STAMP).map(String::as_str),
-                settings,
-            ),
+            facts,
+            left_paused: paused_at.map(|text| text.as_str().into()),
             last_writer: last_writer(metadata.managed_fields.as_deref().unwrap_or_default()),
         })
     }
 
     /// Whether there is something to decide anew.
     pub fn differs_from(&self, other: &Workload) -> bool {
-        (self.template, &self.facts) != (other.template, &other.facts)
+        let parts = |it: &Self| (it.template, it.facts.clone(), it.left_paused.clone());
+        parts(self) != parts(other)
     }
 
     /// Whether `other` is an older state of the same object.
@@ -208,17 +227,47 @@ pub async fn write(
         cron_job::run_now(client, id, resource_version, stamp).await?;
     }
     let request = Request::object("patch", id.kind.resource(), &id.namespace, &id.name);
-    let params = PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
     let api = api(client, id);
     let sent = async {
         let patch = patch(id, resource_version, write)?;
-        api.patch(&id.name, &params, &patch).await
+        api.patch(&id.name, &params(), &patch).await
     };
     let object = request.send(sent).await?;
     parsed(id, &object, request, settings)
+}
+
+/// Resumes a Deployment that Reloader has paused, as Reloader does.
+///
+/// # Errors
+/// [`Error::Conflict`] when it has changed since it was at `resource_version`, and whatever else the API server answers.
+pub async fn resume(
+    client: &Client,
+    id: &WorkloadId,
+    resource_version: &str,
+    settings: &PolicySettings,
+) -> Result<Workload, Error> {
+    let request = Request::object("patch", id.kind.resource(), &id.namespace, &id.name);
+    let patch = json!({
+        "metadata": {
+            "resourceVersion": resource_version,
+            "annotations": { settings.keys.paused_at: null },
+        },
+        "spec": { "paused": false },
+    });
+    let sent = async {
+        api(client, id)
+            .patch(&id.name, &params(), &Patch::Merge(patch))
+            .await
+    };
+    let object = request.send(sent).await?;
+    parsed(id, &object, request, settings)
+}
+
+fn params() -> PatchParams {
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
 }
 
 fn patch(id: &WorkloadId, resource_version: &str, write: &Write) -> kube::Result<Patch<Value>> {

@@ -10,6 +10,7 @@ mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use kube::Client;
 
 use crate::{
@@ -53,10 +54,11 @@ pub async fn explain(
     id: &WorkloadId,
     restamp_namespace: &str,
     policy: &PolicySettings,
+    now: Timestamp,
 ) -> Result<Report, ExplainError> {
     let workload = workload::get(client, id, policy).await?;
     let seen = Seen::read(client, workload, restamp_namespace, policy).await?;
-    Ok(seen.report())
+    Ok(seen.report(now))
 }
 
 /// Everything that the answer rests on.
@@ -112,7 +114,7 @@ impl<'a> Seen<'a> {
         })
     }
 
-    fn report(self) -> Report {
+    fn report(self, now: Timestamp) -> Report {
         let nothing = BTreeSet::new();
         let live = |name: &SourceName| self.live(name);
         let case = Case {
@@ -141,7 +143,7 @@ impl<'a> Seen<'a> {
         let warnings = of_annotations
             .chain(of_sources.iter().map(ToString::to_string))
             .collect();
-        let (action, reason, because) = self.conclusion(&case);
+        let (action, reason, because) = self.conclusion(&case, now);
         Report {
             workload: self.workload.id.to_string(),
             opted_in_by: self.workload.facts.policy.opted_in_by(&self.policy.keys),
@@ -170,7 +172,7 @@ impl<'a> Seen<'a> {
         }
     }
 
-    fn conclusion(&self, case: &Case<'_>) -> (Action, String, String) {
+    fn conclusion(&self, case: &Case<'_>, now: Timestamp) -> (Action, String, String) {
         let named =
             |action, reason: Reason| (action, reason.to_string(), reason.sentence().to_owned());
         if !self.workload.facts.policy.opted_in() {
@@ -181,7 +183,13 @@ impl<'a> Seen<'a> {
             return (Action::Unknown, "Unknown".to_owned(), because);
         }
         match decide(case) {
-            Decision::Restamp { reason, .. } => named(Action::Restamp, reason),
+            Decision::Restamp { reason, .. } => {
+                let (action, name, mut because) = named(Action::Restamp, reason);
+                if let Some(until) = self.workload.held_until(now) {
+                    because += &format!("; its pause period holds that back until {until}");
+                }
+                (action, name, because)
+            }
             // What may not be read could be a change.
             _ if !self.unknown.is_empty() => {
                 let because = "something that the answer depends on cannot be read".to_owned();

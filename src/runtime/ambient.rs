@@ -6,7 +6,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 /// Where wall-clock time and random bytes come from.
 #[derive(Clone, Copy)]
 pub struct Ambient {
-    /// The wall clock: only for times that people read, never for a decision.
+    /// The wall clock: for times that people read, and for pauses that outlive a process.
     pub now: fn() -> Timestamp,
     /// Fills a key with random bytes.
     pub random: fn(&mut [u8]) -> Result<(), NoRandomness>,

@@ -14,6 +14,11 @@ pub const SETTLE: &str = "restamp.dev/settle";
 /// On an Argo Rollout, `restart` or `rollout`: restart its pods as they are, or roll it out.
 pub const ROLLOUT_STRATEGY: &str = "reloader.stakater.com/rollout-strategy";
 
+/// On a Deployment, a Go duration: how long further restarts are held back after one.
+pub const PAUSE_PERIOD: &str = "deployment.reloader.stakater.com/pause-period";
+/// On a Deployment that Reloader has paused for that long: since when. Never written.
+pub const PAUSED_AT: &str = "deployment.reloader.stakater.com/paused-at";
+
 /// On the workload or its template, Go boolean: restart for every source that the pod spec uses.
 pub const AUTO: &str = "reloader.stakater.com/auto";
 /// On the workload or its template, Go boolean: as [`AUTO`], for ConfigMaps.
@@ -72,6 +77,10 @@ pub struct PolicyKeys {
     pub matches: &'static str,
     /// As [`IGNORE`].
     pub ignore: &'static str,
+    /// As [`PAUSE_PERIOD`].
+    pub pause_period: &'static str,
+    /// As [`PAUSED_AT`].
+    pub paused_at: &'static str,
     /// For ConfigMaps.
     pub config_map: KindKeys,
     /// For Secrets.
@@ -95,6 +104,8 @@ impl Default for PolicyKeys {
             search: SEARCH,
             matches: MATCH,
             ignore: IGNORE,
+            pause_period: PAUSE_PERIOD,
+            paused_at: PAUSED_AT,
             config_map: KindKeys {
                 reload: CONFIG_MAP_RELOAD,
                 auto: CONFIG_MAP_AUTO,

@@ -48,6 +48,8 @@ pub struct Observed {
     pub key: KeyId,
     /// The stamp that the template carried, as text; nothing if it carried none.
     pub stamp: Option<Box<str>>,
+    /// When it was restarted last, where further restarts have to wait for a while after that (RFC 3339).
+    pub restarted: Option<Box<str>>,
     /// With which content the template started.
     pub recorded: Recorded,
 }
@@ -157,6 +159,8 @@ struct Wire {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stamp: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    restarted: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     sources: Option<BTreeMap<String, WireEntry>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     folded: Option<String>,
@@ -186,6 +190,7 @@ impl Wire {
             ns: observed.namespace.clone(),
             key: observed.key.as_str().into(),
             stamp: observed.stamp.clone(),
+            restarted: observed.restarted.clone(),
             sources,
             folded,
         }
@@ -211,6 +216,7 @@ impl Wire {
             namespace: self.ns,
             key: KeyId::from_text(&self.key),
             stamp: self.stamp,
+            restarted: self.restarted,
             recorded,
         })
     }

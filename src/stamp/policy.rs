@@ -30,6 +30,7 @@ pub struct Policy {
     config_maps: KindPolicy,
     secrets: KindPolicy,
     settle: Option<Duration>,
+    pause_period: Option<Duration>,
     restart: bool,
 }
 
@@ -158,6 +159,11 @@ impl Policy {
     /// The quiet period that the workload asks for.
     pub fn settle(&self) -> Option<Duration> {
         self.settle
+    }
+
+    /// How long further restarts are to be held back after one.
+    pub fn pause_period(&self) -> Option<Duration> {
+        self.pause_period
     }
 
     /// The annotations that opted in, or the flag that did, each once.

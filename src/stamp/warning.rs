@@ -6,7 +6,7 @@ mod tests;
 use std::fmt;
 
 use super::{
-    annotations::{OBSERVED, ROLLOUT_STRATEGY, SETTLE, STAMP},
+    annotations::{OBSERVED, ROLLOUT_STRATEGY, STAMP},
     duration::DurationError,
     pattern::PatternError,
     source::{SourceKind, SourceName},
@@ -80,13 +80,16 @@ pub enum Warning {
         /// The annotation.
         annotation: &'static str,
     },
-    /// An exclude annotation is on the pod template, where it is not read.
-    ExcludeOnTemplate {
+    /// An annotation is on the pod template that is read on the workload alone.
+    NotOnTemplate {
         /// The annotation.
         annotation: &'static str,
     },
-    /// The settle annotation is on the pod template, where it is not read.
-    SettleOnTemplate,
+    /// An annotation means nothing on this kind of workload.
+    NotForKind {
+        /// The annotation.
+        annotation: &'static str,
+    },
     /// The pod spec names a source that cannot exist.
     InvalidName {
         /// Of what kind.
@@ -145,8 +148,8 @@ impl Warning {
             Warning::UnknownStrategy { .. } => "UnknownStrategy",
             Warning::NamedAndExcluded { .. } => "NamedAndExcluded",
             Warning::IgnoredOnWorkload { .. } => "IgnoredOnWorkload",
-            Warning::ExcludeOnTemplate { .. } => "ExcludeOnTemplate",
-            Warning::SettleOnTemplate => "SettleOnTemplate",
+            Warning::NotOnTemplate { .. } => "NotOnTemplate",
+            Warning::NotForKind { .. } => "NotForKind",
             Warning::InvalidName { .. } => "InvalidName",
             Warning::SourceMissing { .. } => "SourceMissing",
             Warning::KeyMissing { .. } => "KeyMissing",
@@ -225,8 +228,14 @@ impl fmt::Display for Warning {
                 f,
                 "{annotation} has no effect on a workload; put it on the ConfigMap or Secret"
             ),
-            Warning::ExcludeOnTemplate { annotation } => not_on_template(f, annotation),
-            Warning::SettleOnTemplate => not_on_template(f, SETTLE),
+            Warning::NotOnTemplate { annotation } => write!(
+                f,
+                "{annotation} has no effect on a pod template; put it on the workload's own metadata"
+            ),
+            Warning::NotForKind { annotation } => write!(
+                f,
+                "{annotation} has an effect on Deployments only; remove it"
+            ),
             Warning::InvalidName { kind, name } => write!(
                 f,
                 "no {kind} can be called {}; correct the name in the pod spec",
@@ -276,13 +285,6 @@ impl fmt::Display for Warning {
             ),
         }
     }
-}
-
-fn not_on_template(f: &mut fmt::Formatter<'_>, annotation: &str) -> fmt::Result {
-    write!(
-        f,
-        "{annotation} has no effect on a pod template; put it on the workload's own metadata"
-    )
 }
 
 /// A value in quotes, on one line and not too long.

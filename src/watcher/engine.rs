@@ -268,6 +268,7 @@ impl Engine {
             Done::Read { id, began, result } => self.read_done(id, began, result),
             Done::Wrote { written, result } => self.write_done(&written, result),
             Done::Refreshed { id, result } => self.refresh_done(&id, result),
+            Done::Resumed { id, result } => self.resume_done(&id, result),
             Done::Event { id, result } => self.event_done(&id, result),
         }
     }

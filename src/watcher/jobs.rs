@@ -71,6 +71,13 @@ pub enum Done {
         /// As it is now.
         result: Result<Workload, Error>,
     },
+    /// A workload was resumed.
+    Resumed {
+        /// Which one.
+        id: WorkloadId,
+        /// As it is now.
+        result: Result<Workload, Error>,
+    },
     /// The installation key was looked up.
     Key {
         /// When.
@@ -145,6 +152,15 @@ impl Jobs {
             let _permit = limit.acquire().await;
             let result = workload::get(&client, &id, &policy).await;
             Done::Refreshed { id, result }
+        });
+    }
+
+    /// Resumes a workload that Reloader has paused.
+    pub fn resume(&mut self, id: WorkloadId, resource_version: Box<str>) {
+        let (client, policy) = (self.client.clone(), self.policy.clone());
+        self.set.spawn(async move {
+            let result = workload::resume(&client, &id, &resource_version, &policy).await;
+            Done::Resumed { id, result }
         });
     }
 

@@ -1,8 +1,8 @@
 //! The watcher: restamps workloads whose sources changed.
 //!
 //! ```text
-//!  streams -> intake -> step -> look -> jobs: read, write -> engine
-//!             (tables)         (pure rule)                   (owns it all)
+//!  streams -> intake -> step -> look -> write -> jobs: requests -> engine
+//!             (tables)         (pure rule)                         (owns it all)
 //! ```
 //!
 //! Level-triggered: events only wake the comparison of what is recorded with what is live. Starting,
@@ -12,6 +12,7 @@ mod engine;
 mod intake;
 mod jobs;
 mod look;
+mod pause;
 mod queue;
 mod record;
 mod reloaded;
@@ -19,6 +20,7 @@ mod sources;
 mod step;
 mod streams;
 mod tally;
+mod write;
 
 use std::{sync::Arc, time::Duration};
 

@@ -3,34 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::{
     engine::Engine,
-    intake::Via,
-    jobs::{Written, log_failure},
+    jobs::log_failure,
     look::{Conclusion, Look, Next},
-    reloaded,
     sources::Seq,
+    write::Planned,
 };
 use crate::{
-    cluster::{
-        Error,
-        error::chain,
-        events::EventReason,
-        kind::Restart,
-        source::Content,
-        workload::{Workload, WorkloadId},
-    },
+    cluster::{Error, error::chain, events::EventReason, source::Content, workload::WorkloadId},
     runtime::metrics::{Outcome, Skip},
     stamp::{
-        decide::Decision,
-        digest::Keyring,
-        observed::{Entries, Observed, Recorded},
-        patch::Write,
-        reason::Reason,
-        source::{SourceId, SourceName},
-        warning::Warning,
+        decide::Decision, digest::Keyring, reason::Reason, source::SourceId, warning::Warning,
     },
 };
 
@@ -51,6 +37,12 @@ impl Engine {
             return;
         }
         record.not_before = None;
+        if self.resumes(id, now) {
+            return;
+        }
+        let Some(record) = self.records.get_mut(id) else {
+            return;
+        };
         record.looked_at.get_or_insert(now);
         if !record.workload.facts.policy.opted_in() {
             (record.unsettled, record.stale) = (None, None);
@@ -77,7 +69,7 @@ impl Engine {
     }
 
     /// Ends a look that decided nothing.
-    fn look_later(&mut self, id: &WorkloadId, at: Instant) {
+    pub(super) fn look_later(&mut self, id: &WorkloadId, at: Instant) {
         if let Some(record) = self.records.get_mut(id) {
             record.looked_at = None;
         }
@@ -127,8 +119,7 @@ impl Engine {
     }
 
     fn act(&mut self, id: &WorkloadId, conclusion: Conclusion, keyring: &Keyring, now: Instant) {
-        let reason = conclusion.decision.reason();
-        let (observed, start, changed) = match conclusion.decision {
+        match conclusion.decision {
             Decision::Leave(reason) => {
                 self.tally_decision(id, reason, false);
                 self.look_ended(id, Outcome::Skipped, now);
@@ -137,94 +128,35 @@ impl Engine {
                     record.at_rest();
                     record.unfolded = conclusion.unfolded.or(record.unfolded.take());
                 }
-                return;
             }
-            Decision::Record { observed, .. } => (observed, None, Vec::new()),
+            Decision::Record { reason, observed } => {
+                self.write(id, Planned::record(reason, observed), keyring, now);
+            }
             Decision::Restamp {
-                observed,
-                start,
-                changed,
-                ..
-            } => (observed, Some(start), changed),
-        };
-        let restamp = start.is_some();
-        let Some(record) = self.records.get_mut(id) else {
-            return;
-        };
-        record.stale = restamp.then(|| {
-            let since = record.unsettled.map_or(now, |unsettled| unsettled.first);
-            self.metrics.stale.begin(since)
-        });
-        let is_repair = record.is_repair(reason);
-        if let Some(at) = record.truce_until(now).filter(|_| is_repair) {
-            self.fight(id);
-            self.look_later(id, at);
-            return;
-        }
-        self.tally_decision(id, reason, restamp);
-        let Some(key) = keyring.find(&observed.key) else {
-            return;
-        };
-        let (annotation, began) = (observed.to_annotation(key), self.tick());
-        let now = (self.settings.ambient.now)();
-        if let Some(record) = self.records.get_mut(id) {
-            record.unfolded = annotation.folded.then(|| entries_of(observed));
-            let write = Write {
-                // Whatever else moved the template, the next run has it.
-                run_now: id.kind.restart == Restart::Job && reason == Reason::ContentChanged,
-                start,
-                observed: annotation.text,
-                now: now.to_string(),
-            };
-            let written = Written {
-                id: id.clone(),
-                began,
                 reason,
                 changed,
-                is_repair,
-                restamp,
-            };
-            self.writing.insert(id.clone());
-            let version = record.workload.resource_version.clone();
-            self.jobs.write(written, version, write);
+                start,
+                observed,
+            } => match self.held_back_until(id, now) {
+                Some(at) => self.look_later(id, at),
+                None => {
+                    let planned = Planned {
+                        reason,
+                        changed,
+                        start: Some(start),
+                        observed,
+                    };
+                    self.write(id, planned, keyring, now);
+                }
+            },
         }
     }
 
-    /// Says that somebody keeps undoing what we write: once for each repair.
-    fn fight(&mut self, id: &WorkloadId) {
-        let Some(record) = self.records.get_mut(id) else {
-            return;
-        };
-        if !record.report_fight() {
-            return;
-        }
-        self.metrics.fights.inc();
-        let writer = record
-            .workload
-            .last_writer
-            .as_deref()
-            .unwrap_or("unknown")
-            .to_owned();
-        warn!(workload = %id, writer, "something keeps undoing what Restamp writes; trying again later");
-        let message = format!(
-            "Something keeps removing or changing Restamp's annotations (the field manager {writer:?} wrote the \
-             workload last); Restamp repairs them less and less often. Let it keep annotations that it does not \
-             know, or opt the workload out."
-        );
-        self.publish(id, EventReason::Fighting, message);
-    }
-
-    fn publish(&mut self, id: &WorkloadId, reason: EventReason, message: String) {
+    pub(super) fn publish(&mut self, id: &WorkloadId, reason: EventReason, message: String) {
         if let Some(record) = self.records.get(id) {
             let now = (self.settings.ambient.now)();
             self.jobs
                 .event(record.workload.clone(), reason, message, now);
-        }
-    }
-
-    fn alert(&self, id: &WorkloadId, changed: &[SourceName]) {
-        if let (Some(alerts), Some(message)) = (&self.alerts, reloaded::alert(id, changed)) {
-            alerts.send(message);
         }
     }
 
@@ -279,105 +211,6 @@ impl Engine {
         }
     }
 
-    pub(super) fn write_done(&mut self, written: &Written, result: Result<Workload, Error>) {
-        let (id, now) = (&written.id, Instant::now());
-        self.tally_write(written, &result, now);
-        match result {
-            Ok(workload) => {
-                self.look_ended(id, Outcome::Success, now);
-                self.write_succeeded(written, workload, now);
-            }
-            Err(Error::Conflict { .. }) => {
-                debug!(workload = %id, "it changed meanwhile; deciding again");
-                self.jobs.refresh(id.clone());
-                return;
-            }
-            Err(error) => self.write_failed(written, &error, now),
-        }
-        self.writing.remove(id);
-        self.queue.schedule(id, now);
-    }
-
-    fn write_failed(&mut self, written: &Written, error: &Error, now: Instant) {
-        let id = &written.id;
-        let tried = self.tick();
-        let Some(record) = self.records.get_mut(id) else {
-            return;
-        };
-        record.tried = tried;
-        if let Error::NotFound { .. } = error {
-            debug!(workload = %id, "it was deleted meanwhile; the watch will say so");
-            record.failed(now);
-        } else if let Some(pause) = self.put_off(id, now) {
-            warn!(workload = %id, error = %chain(error), ?pause, "cannot write; trying again");
-            if written.restamp {
-                self.publish(id, EventReason::ReloadFail, reloaded::failed(id, error));
-            }
-        }
-    }
-
-    fn write_succeeded(&mut self, written: &Written, workload: Workload, now: Instant) {
-        let Written {
-            id,
-            began,
-            reason,
-            changed,
-            is_repair,
-            restamp,
-        } = written;
-        let names: Vec<_> = changed.iter().map(ToString::to_string).collect();
-        let sources = names.join(", ");
-        if *restamp {
-            info!(workload = %id, reason = %reason, sources, "restamped");
-        } else {
-            info!(workload = %id, reason = %reason, "recorded");
-        }
-        if let Some(record) = self.records.get_mut(id) {
-            record.written(*is_repair, workload.facts.stamp.as_deref(), now);
-            record.unsettled = None;
-        }
-        self.sources.written(*began, workload.version());
-        self.answered(workload, Via::Written);
-        if *restamp {
-            let message = reloaded::event(id, *reason, changed);
-            self.publish(id, EventReason::Reloaded, message);
-            self.alert(id, changed);
-        }
-    }
-
-    /// Takes in a workload from the answer to a request, unless the watch has said more since. False if it
-    /// is another object of that name: that is for the watch to say.
-    fn answered(&mut self, workload: Workload, via: Via) -> bool {
-        let known = self
-            .records
-            .get(&workload.id)
-            .map(|record| &record.workload);
-        let Some(known) = known.filter(|known| known.uid == workload.uid) else {
-            return false;
-        };
-        if !known.is_newer_than(&workload) {
-            self.received(workload, via);
-        }
-        true
-    }
-
-    pub(super) fn refresh_done(&mut self, id: &WorkloadId, result: Result<Workload, Error>) {
-        self.writing.remove(id);
-        let now = Instant::now();
-        let learned = match result {
-            Ok(workload) => self.answered(workload, Via::Read),
-            Err(error) => {
-                log_failure("cannot read a workload; trying again", &error);
-                self.metrics.reloader.failed();
-                false
-            }
-        };
-        if !learned {
-            self.put_off(id, now);
-        }
-        self.queue.schedule(id, now);
-    }
-
     pub(super) fn event_done(&mut self, id: &WorkloadId, result: Result<(), Error>) {
         let label = result.as_ref().map_or_else(Error::reason, |()| "ok");
         self.metrics.events.with_label_values(&[label]).inc();
@@ -385,12 +218,5 @@ impl Engine {
             Ok(()) | Err(Error::NotFound { .. }) => {}
             Err(error) => warn!(workload = %id, error = %chain(&error), "cannot publish an Event"),
         }
-    }
-}
-
-fn entries_of(observed: Observed) -> Entries {
-    match observed.recorded {
-        Recorded::Entries(entries) => entries,
-        Recorded::Folded(_) => Entries::new(),
     }
 }

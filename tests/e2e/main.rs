@@ -26,6 +26,7 @@ mod keys;
 mod kinds;
 mod leaks;
 mod outages;
+mod pauses;
 mod promises;
 mod rights;
 mod webhook_outages;

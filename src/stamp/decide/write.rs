@@ -104,6 +104,7 @@ fn observed(case: &Case<'_>, key: &InstallationKey, entries: Entries) -> Observe
         namespace: case.namespace.into(),
         key: key.id().clone(),
         stamp: case.stamp.map(Box::from),
+        restarted: case.observed.and_then(|before| before.restarted.clone()),
         recorded: Recorded::Entries(entries),
     }
 }

@@ -17,6 +17,7 @@ fn entry(keys: Keys, digest: Option<Digest>) -> Entry {
 
 fn observed(recorded: Recorded) -> Observed {
     Observed {
+        restarted: None,
         namespace: "shop".into(),
         key: key().id().clone(),
         stamp: Some("v1.k.d.1".into()),

@@ -31,7 +31,9 @@ pub(super) fn parse(
     let policy = Policy {
         config_maps: of_kind(SourceKind::ConfigMap),
         secrets: of_kind(SourceKind::Secret),
-        settle: parse_settle(metadata, &mut warnings),
+        settle: parse_period(metadata, SETTLE, &mut warnings),
+        pause_period: parse_period(metadata, settings.keys.pause_period, &mut warnings)
+            .filter(|period| !period.is_zero()),
         restart: parse_strategy(metadata, &mut warnings),
     };
     (policy, warnings.into_iter().collect())
@@ -166,13 +168,17 @@ pub fn parse_bool(value: &str) -> Option<bool> {
     }
 }
 
-fn parse_settle(metadata: &Annotations, warnings: &mut Warnings) -> Option<Duration> {
-    let value = metadata.get(SETTLE)?;
+fn parse_period(
+    metadata: &Annotations,
+    annotation: &'static str,
+    warnings: &mut Warnings,
+) -> Option<Duration> {
+    let value = metadata.get(annotation)?;
     parse_duration(value)
         .map_err(|error| {
             let value = value.clone();
             warnings.insert(Warning::InvalidDuration {
-                annotation: SETTLE,
+                annotation,
                 value,
                 error,
             })
@@ -201,15 +207,11 @@ fn warn_misplaced(
             warnings.insert(Warning::IgnoredOnWorkload { annotation });
         }
     }
-    for annotation in settings
-        .followed()
-        .map(|kind| settings.keys.of(kind).exclude)
-    {
+    let excludes = settings.followed();
+    let excludes = excludes.map(|kind| settings.keys.of(kind).exclude);
+    for annotation in excludes.chain([SETTLE, settings.keys.pause_period]) {
         if template.contains_key(annotation) {
-            warnings.insert(Warning::ExcludeOnTemplate { annotation });
+            warnings.insert(Warning::NotOnTemplate { annotation });
         }
-    }
-    if template.contains_key(SETTLE) {
-        warnings.insert(Warning::SettleOnTemplate);
     }
 }

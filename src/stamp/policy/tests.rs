@@ -272,11 +272,10 @@ fn says_what_is_wrong() {
     for (key, value, warnings) in cases {
         assert_eq!(parse(&[(key, value)], &[]).1, warnings, "{key}: {value}");
     }
-    let misplaced = parse(&[], &[(SECRET_EXCLUDE, "a"), (SETTLE, "1s")]).1;
-    let exclude = Warning::ExcludeOnTemplate {
-        annotation: SECRET_EXCLUDE,
-    };
-    assert_eq!(misplaced, vec![exclude, Warning::SettleOnTemplate]);
+    for annotation in [SECRET_EXCLUDE, SETTLE, PAUSE_PERIOD] {
+        let misplaced = parse(&[], &[(annotation, "1s")]).1;
+        assert_eq!(misplaced, [Warning::NotOnTemplate { annotation }]);
+    }
 }
 
 #[test]

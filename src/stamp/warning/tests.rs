@@ -34,8 +34,8 @@ fn every_warning() -> Vec<Warning> {
             source: source.clone(),
         },
         Warning::IgnoredOnWorkload { annotation },
-        Warning::ExcludeOnTemplate { annotation },
-        Warning::SettleOnTemplate,
+        Warning::NotOnTemplate { annotation },
+        Warning::NotForKind { annotation },
         Warning::SourceMissing {
             source: source.clone(),
         },
