@@ -36,14 +36,26 @@ pub enum Restart {
     RolloutOrRestartAt,
     /// With the next run, and with a Job that is made for it.
     Job,
+    /// By being made again: the template of one that exists cannot be changed.
+    Recreate,
 }
 
 /// Every kind that is known without being told of.
-pub static KINDS: [WorkloadKind; 6] = [
+pub static KINDS: [WorkloadKind; 7] = [
     apps("Deployment", "deployments", "deploy"),
     apps("StatefulSet", "statefulsets", "sts"),
     apps("DaemonSet", "daemonsets", "ds"),
     cron_job(Restart::Job),
+    WorkloadKind {
+        group: "batch",
+        version: "v1",
+        kind: "Job",
+        plural: "jobs",
+        short: "",
+        template: &["spec", "template"],
+        restart: Restart::Recreate,
+        is_built_in: true,
+    },
     WorkloadKind {
         group: "argoproj.io",
         version: "v1alpha1",

@@ -7,6 +7,7 @@ pub mod client;
 mod cron_job;
 pub mod error;
 pub mod events;
+pub mod job;
 pub mod key;
 pub mod kind;
 pub mod lease;

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::{
     Error, FIELD_MANAGER, cron_job,
     error::Request,
+    job,
     kind::{Restart, WorkloadKind},
     version_number,
 };
@@ -93,8 +94,47 @@ pub struct Workload {
     pub facts: Facts,
     /// Since when Reloader has had it paused, whatever that says; nothing if it has not.
     pub left_paused: Option<Box<str>>,
+    /// Whether there is anything to start anew.
+    pub life: Life,
     /// The field manager that wrote the spec or our annotations last, other than us.
     pub last_writer: Option<Box<str>>,
+}
+
+/// Whether a workload has pods that can start anew, or will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It has.
+    Lasting,
+    /// A Job that runs nothing until somebody resumes it.
+    Suspended,
+    /// A Job that has finished, or that another controller looks after, such as that of CronJobs.
+    Over,
+}
+
+impl Life {
+    fn of(kind: &WorkloadKind, object: &DynamicObject) -> Self {
+        if kind.restart != Restart::Recreate {
+            return Life::Lasting;
+        }
+        let owners = object.metadata.owner_references.iter().flatten();
+        let is_owned = owners
+            .into_iter()
+            .any(|owner| owner.controller == Some(true));
+        let conditions = object.data.pointer("/status/conditions");
+        let conditions = conditions.and_then(Value::as_array).into_iter().flatten();
+        let is_finished = conditions.into_iter().any(|it| {
+            let is_last = ["Complete", "Failed"].contains(&it["type"].as_str().unwrap_or_default());
+            is_last && it["status"] == "True"
+        });
+        let is_going = object.metadata.deletion_timestamp.is_some();
+        if is_owned || is_finished || is_going {
+            Life::Over
+        } else if object.data.pointer("/spec/suspend") == Some(&json!(true)) {
+            Life::Suspended
+        } else {
+            Life::Lasting
+        }
+    }
 }
 
 impl Workload {
@@ -131,6 +171,7 @@ impl Workload {
             resource_version: metadata.resource_version.clone().unwrap_or_default().into(),
             template: fingerprint(json),
             facts,
+            life: Life::of(kind, object),
             left_paused: paused_at.map(|text| text.as_str().into()),
             last_writer: last_writer(metadata.managed_fields.as_deref().unwrap_or_default()),
         })
@@ -138,7 +179,10 @@ impl Workload {
 
     /// Whether there is something to decide anew.
     pub fn differs_from(&self, other: &Workload) -> bool {
-        let parts = |it: &Self| (it.template, it.facts.clone(), it.left_paused.clone());
+        let parts = |it: &Self| {
+            let facts = it.facts.clone();
+            (it.template, facts, it.left_paused.clone(), it.life)
+        };
         parts(self) != parts(other)
     }
 
@@ -151,7 +195,9 @@ impl Workload {
     /// What has its pods start anew.
     pub fn trigger(&self, strategy: ReloadStrategy) -> Trigger<'_> {
         match (self.id.kind.restart, strategy) {
-            (Restart::RolloutOrRestartAt, _) if self.facts.policy.restarts() => Trigger::RestartAt,
+            _ if self.life == Life::Suspended => Trigger::Suspended,
+            (Restart::Recreate, _) => Trigger::InPlace,
+            (Restart::RolloutOrRestartAt, _) if self.facts.policy.restarts() => Trigger::InPlace,
             // The stamp names the Job that runs for a change.
             (Restart::Job, _) | (_, ReloadStrategy::Stamp) => Trigger::Stamp,
             (_, ReloadStrategy::Variables) => Trigger::Variables(&self.facts.containers),
@@ -212,12 +258,14 @@ pub async fn get(
     parsed(id, &object, request, settings)
 }
 
-/// Writes our annotations to the workload as it is at `resource_version`, and has it run if that is asked for.
+/// Writes our annotations to the workload as it is at `resource_version`, and has it run, or makes it again, if that is
+/// asked for.
 ///
 /// # Errors
 /// [`Error::Conflict`] when the workload has changed since, and whatever else the API server answers.
 pub async fn write(
     client: &Client,
+    own_namespace: &str,
     id: &WorkloadId,
     resource_version: &str,
     write: &Write,
@@ -227,6 +275,11 @@ pub async fn write(
         cron_job::run_now(client, id, resource_version, stamp).await?;
     }
     let request = Request::object("patch", id.kind.resource(), &id.namespace, &id.name);
+    if id.kind.restart == Restart::Recreate && write.start.is_some() {
+        let observed = &write.observed;
+        let made = job::recreate(client, own_namespace, id, resource_version, observed).await?;
+        return parsed(id, &made, request, settings);
+    }
     let api = api(client, id);
     let sent = async {
         let patch = patch(id, resource_version, write)?;

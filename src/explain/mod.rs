@@ -19,7 +19,7 @@ use crate::{
         error::chain,
         key::{self, KeyError},
         source::{self, Content},
-        workload::{self, Workload, WorkloadId},
+        workload::{self, Life, Workload, WorkloadId},
     },
     stamp::{
         decide::{Case, Comparison, Decision, Live, compare, decide, source_warnings},
@@ -177,6 +177,9 @@ impl<'a> Seen<'a> {
             |action, reason: Reason| (action, reason.to_string(), reason.sentence().to_owned());
         if !self.workload.facts.policy.opted_in() {
             return named(Action::Nothing, Reason::NotOptedIn);
+        }
+        if self.workload.life == Life::Over {
+            return named(Action::Nothing, Reason::Over);
         }
         if self.key.is_none() && !self.references.is_empty() {
             let because = "without the installation key nothing can be compared".to_owned();

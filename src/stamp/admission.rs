@@ -28,6 +28,8 @@ pub struct Admission<'a> {
     pub namespace: &'a str,
     /// The fields that lead to the pod template.
     pub template_path: &'a [&'a str],
+    /// Whether a template that is stored can be changed, and so may carry a stamp.
+    pub may_stamp: bool,
     /// As it is sent.
     pub object: &'a Manifest<'a>,
     /// As it is stored; nothing if it is being created.
@@ -139,12 +141,18 @@ impl Admission<'_> {
             live: &live,
             arrived: &BTreeSet::new(),
             reload_on_delete: self.settings.reload_on_delete,
-            trigger: Trigger::Stamp,
+            trigger: match self.may_stamp {
+                true => Trigger::Stamp,
+                false => Trigger::InPlace,
+            },
             keyring,
         };
         let (stamp, observed) = stamp_live(&case);
+        let sent = self.object.own().stamp;
         let stamped = Own {
-            stamp: Some(stamp.to_string()),
+            stamp: stamp
+                .map(|stamp| stamp.to_string())
+                .or_else(|| sent.clone().filter(|_| !self.may_stamp)),
             observed: Some(observed.to_annotation(&keyring.current).text),
         };
         let limit = MAX_ANNOTATION_BYTES - ANNOTATION_RESERVE_BYTES;
@@ -153,7 +161,6 @@ impl Admission<'_> {
             return self.keep(facts, Reason::NoRoom);
         }
         let mut warnings = facts.warnings.clone();
-        let sent = self.object.own().stamp;
         if self.is_foreign(sent.as_deref()) && sent != stamped.stamp {
             warnings.push(Warning::StampSent);
         }

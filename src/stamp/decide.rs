@@ -62,10 +62,12 @@ pub struct Case<'a> {
 pub enum Trigger<'a> {
     /// Another stamp on its template.
     Stamp,
-    /// A time, with the template as it is.
-    RestartAt,
+    /// Something else, with the template as it is.
+    InPlace,
     /// Reloader's variables in its template; where these do not change, another stamp.
     Variables(&'a Containers),
+    /// None of them runs: those that will run start on what is live then.
+    Suspended,
 }
 
 /// What to do.

@@ -40,7 +40,8 @@ pub enum NewStart {
     Stamp(Stamp),
     /// With these changes in the template, by paths within it: Reloader's variables.
     Variables(Vec<Operation>),
-    /// With the template as it is: an Argo Rollout restarts the pods that are older than its `spec.restartAt`.
+    /// With the template as it is: an Argo Rollout restarts the pods that are older than its `spec.restartAt`, and a Job
+    /// is made again.
     InPlace,
 }
 

@@ -26,6 +26,10 @@ pub enum Reason {
     Rekeyed,
     /// A source has other content than the running template started with.
     ContentChanged,
+    /// A source changed, and none of its pods run.
+    Suspended,
+    /// It has finished, or another controller looks after it.
+    Over,
     /// Some writer put another stamp, or none, on the template.
     TemplateMoved,
     /// Nothing was recorded, and the template's stamp is not the live one.
@@ -46,7 +50,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 18] = [
+    pub const ALL: [Reason; 20] = [
         Reason::NotOptedIn,
         Reason::NoSources,
         Reason::Current,
@@ -57,6 +61,8 @@ impl Reason {
         Reason::SourceArrived,
         Reason::Rekeyed,
         Reason::ContentChanged,
+        Reason::Suspended,
+        Reason::Over,
         Reason::TemplateMoved,
         Reason::StampDiffers,
         Reason::Deployed,
@@ -80,6 +86,8 @@ impl Reason {
             Reason::SourceArrived => "SourceArrived",
             Reason::Rekeyed => "Rekeyed",
             Reason::ContentChanged => "ContentChanged",
+            Reason::Suspended => "Suspended",
+            Reason::Over => "Over",
             Reason::TemplateMoved => "TemplateMoved",
             Reason::StampDiffers => "StampDiffers",
             Reason::Deployed => "Deployed",
@@ -106,6 +114,8 @@ impl Reason {
             Reason::SourceArrived => "a source that did not exist has appeared",
             Reason::Rekeyed => "the installation key was rotated; the content is the same",
             Reason::ContentChanged => "a source changed since its pods started",
+            Reason::Suspended => "a source changed, and none of its pods run",
+            Reason::Over => "it has finished, or another controller looks after it",
             Reason::TemplateMoved => "a writer changed or removed the stamp on its pod template",
             Reason::StampDiffers => {
                 "nothing was recorded, and its stamp does not match the live content"

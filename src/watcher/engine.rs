@@ -68,6 +68,8 @@ pub struct Engine {
     /// When the last look at the key's Secret began that counted.
     pub(super) key_seen: Seq,
     pub(super) key_wanted: Option<Instant>,
+    /// When to see whether all Jobs were made that had been deleted for that.
+    pub(super) finish_at: Option<Instant>,
     pub(super) leads: bool,
     seq: Seq,
 }
@@ -82,7 +84,7 @@ impl Engine {
         alerts: Option<Alerts>,
     ) -> Self {
         Self {
-            jobs: Jobs::new(client, settings.policy.clone()),
+            jobs: Jobs::new(client, &settings.namespace, settings.policy.clone()),
             settings,
             metrics,
             readiness,
@@ -99,6 +101,7 @@ impl Engine {
             held_key: None,
             key_seen: 0,
             key_wanted: None,
+            finish_at: None,
             leads: false,
             seq: 0,
         }
@@ -114,7 +117,10 @@ impl Engine {
         loop {
             self.work();
             let due = self.queue.next_due().filter(|_| self.may_step());
-            let wake = [due, self.key_wanted].into_iter().flatten().min();
+            let wake = [due, self.key_wanted, self.finish_at]
+                .into_iter()
+                .flatten()
+                .min();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
@@ -140,6 +146,10 @@ impl Engine {
         let now = Instant::now();
         if self.key_wanted.is_some_and(|at| at <= now) {
             self.look_up_key();
+        }
+        if self.finish_at.take_if(|at| *at <= now).is_some() {
+            let wall_clock = (self.settings.ambient.now)();
+            self.jobs.finish(wall_clock, self.writing.clone());
         }
         while self.may_step()
             && let Some((due, id)) = self.queue.pop(now)
@@ -182,6 +192,7 @@ impl Engine {
         self.keyring = None;
         self.held_key = None;
         self.key_wanted = leads.then(Instant::now);
+        self.finish_at = leads.then(Instant::now);
         self.readiness.has(KEY);
         if leads {
             self.readiness.waits_for(KEY, "not read yet");
@@ -213,12 +224,7 @@ impl Engine {
         let mut random = [0; KEY_BYTES];
         let began = self.tick();
         match (self.settings.ambient.random)(&mut random) {
-            Ok(()) => self.jobs.key(
-                began,
-                self.settings.namespace.clone(),
-                random,
-                self.held_key.clone(),
-            ),
+            Ok(()) => self.jobs.key(began, random, self.held_key.clone()),
             Err(error) => {
                 warn!(error = %chain(&error), "cannot make an installation key");
                 self.key_wanted = Some(Instant::now() + KEY_RETRY);
@@ -268,6 +274,7 @@ impl Engine {
             Done::Read { id, began, result } => self.read_done(id, began, result),
             Done::Wrote { written, result } => self.write_done(&written, result),
             Done::Refreshed { id, result } => self.refresh_done(&id, result),
+            Done::Finished { left } => self.finished(left),
             Done::Resumed { id, result } => self.resume_done(&id, result),
             Done::Event { id, result } => self.event_done(&id, result),
         }

@@ -1,6 +1,6 @@
 //! The requests of the watcher, each a task of its own, bounded in number and time.
 
-use std::{panic::resume_unwind, sync::Arc};
+use std::{collections::BTreeSet, panic::resume_unwind, sync::Arc};
 
 use jiff::Timestamp;
 use kube::Client;
@@ -71,6 +71,11 @@ pub enum Done {
         /// As it is now.
         result: Result<Workload, Error>,
     },
+    /// Jobs that had been deleted to be made again were made.
+    Finished {
+        /// How many were not.
+        left: Result<usize, Error>,
+    },
     /// A workload was resumed.
     Resumed {
         /// Which one.
@@ -97,6 +102,8 @@ pub enum Done {
 /// Starts jobs and collects their ends.
 pub struct Jobs {
     client: Client,
+    /// Our own.
+    namespace: Arc<str>,
     policy: Arc<PolicySettings>,
     set: JoinSet<Done>,
     reads: Arc<Semaphore>,
@@ -106,9 +113,10 @@ pub struct Jobs {
 
 impl Jobs {
     /// No jobs yet.
-    pub fn new(client: Client, policy: Arc<PolicySettings>) -> Self {
+    pub fn new(client: Client, namespace: &str, policy: Arc<PolicySettings>) -> Self {
         Self {
             client,
+            namespace: namespace.into(),
             policy,
             set: JoinSet::new(),
             reads: Arc::new(Semaphore::new(MAX_READS)),
@@ -137,10 +145,21 @@ impl Jobs {
     pub fn write(&mut self, written: Written, resource_version: Box<str>, write: Write) {
         self.writing += 1;
         let (client, policy) = (self.client.clone(), self.policy.clone());
+        let own = self.namespace.clone();
         self.set.spawn(async move {
             let (id, version) = (&written.id, &resource_version);
-            let result = workload::write(&client, id, version, &write, &policy).await;
+            let result = workload::write(&client, &own, id, version, &write, &policy).await;
             Done::Wrote { written, result }
+        });
+    }
+
+    /// Makes the Jobs that were deleted for that and not made again, but for those of `busy`.
+    pub fn finish(&mut self, now: Timestamp, busy: BTreeSet<WorkloadId>) {
+        let (client, own) = (self.client.clone(), self.namespace.clone());
+        self.set.spawn(async move {
+            let is_busy = |id: &WorkloadId| busy.contains(id);
+            let left = cluster::job::finish(&client, &own, now, is_busy).await;
+            Done::Finished { left }
         });
     }
 
@@ -165,14 +184,8 @@ impl Jobs {
     }
 
     /// Looks the installation key up, or makes it.
-    pub fn key(
-        &mut self,
-        began: Seq,
-        namespace: String,
-        random: [u8; KEY_BYTES],
-        held: Option<Arc<HeldKey>>,
-    ) {
-        let client = self.client.clone();
+    pub fn key(&mut self, began: Seq, random: [u8; KEY_BYTES], held: Option<Arc<HeldKey>>) {
+        let (client, namespace) = (self.client.clone(), self.namespace.clone());
         self.set.spawn(async move {
             let found = key::read_or_create(&client, &namespace, random, held.as_deref()).await;
             Done::Key { began, found }

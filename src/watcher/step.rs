@@ -13,7 +13,13 @@ use super::{
     write::Planned,
 };
 use crate::{
-    cluster::{Error, error::chain, events::EventReason, source::Content, workload::WorkloadId},
+    cluster::{
+        Error,
+        error::chain,
+        events::EventReason,
+        source::Content,
+        workload::{Life, WorkloadId},
+    },
     runtime::metrics::{Outcome, Skip},
     stamp::{
         decide::Decision, digest::Keyring, reason::Reason, source::SourceId, warning::Warning,
@@ -49,6 +55,12 @@ impl Engine {
             let warnings = record.workload.facts.warnings.clone();
             self.say(id, &warnings);
             self.tally_decision(id, Reason::NotOptedIn, false);
+            self.look_ended(id, Outcome::Skipped, now);
+            return;
+        }
+        if record.workload.life == Life::Over {
+            (record.unsettled, record.stale) = (None, None);
+            self.tally_decision(id, Reason::Over, false);
             self.look_ended(id, Outcome::Skipped, now);
             return;
         }

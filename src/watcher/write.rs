@@ -1,5 +1,7 @@
 //! What is written to a workload, and what comes of it.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -29,6 +31,9 @@ use crate::{
 
 /// A time as the API server writes it (RFC 3339).
 const SECONDS: &str = "%Y-%m-%dT%H:%M:%SZ";
+
+/// How long to wait before it is seen again whether all Jobs were made that had been deleted for that.
+const FINISH_RETRY: Duration = Duration::from_secs(10);
 
 /// A decision to write.
 pub(super) struct Planned {
@@ -167,8 +172,25 @@ impl Engine {
         self.queue.schedule(id, now);
     }
 
+    /// Some Jobs may be deleted, and not made again.
+    pub(super) fn finished(&mut self, left: Result<usize, Error>) {
+        let left = left.unwrap_or_else(|error| {
+            log_failure(
+                "cannot tell whether Jobs have to be made again; trying again",
+                &error,
+            );
+            1
+        });
+        if left > 0 {
+            self.finish_at = Some(Instant::now() + FINISH_RETRY);
+        }
+    }
+
     fn write_failed(&mut self, written: &Written, error: &Error, now: Instant) {
         let id = &written.id;
+        if id.kind.restart == Restart::Recreate && written.restamp {
+            self.finish_at = Some(now + FINISH_RETRY);
+        }
         let tried = self.tick();
         let Some(record) = self.records.get_mut(id) else {
             return;

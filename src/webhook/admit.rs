@@ -12,7 +12,7 @@ use crate::{
     cluster::{
         Error, FIELD_MANAGER,
         error::chain,
-        kind::{Kinds, WorkloadKind},
+        kind::{Kinds, Restart, WorkloadKind},
         source::{self, Content},
     },
     runtime::metrics::WebhookMetrics,
@@ -97,6 +97,7 @@ impl Admitter {
         let admission = Admission {
             namespace: &review.namespace,
             template_path: kind.template,
+            may_stamp: kind.restart != Restart::Recreate,
             object: &object,
             stored: stored.as_ref(),
             settings: &self.policy,

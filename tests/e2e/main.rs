@@ -22,6 +22,7 @@ mod env_vars;
 mod explain;
 mod fights;
 mod flags;
+mod jobs;
 mod keys;
 mod kinds;
 mod leaks;

@@ -65,6 +65,15 @@ fn auto(image: &str) -> Value {
 
 /// Writes the object as the API server does: with what the verdict changes. Nothing live: no reads succeed.
 fn admit(object: &Value, stored: Option<&Value>, world: Option<World<'_>>) -> (Value, Verdict) {
+    admit_kind(true, object, stored, world)
+}
+
+fn admit_kind(
+    may_stamp: bool,
+    object: &Value,
+    stored: Option<&Value>,
+    world: Option<World<'_>>,
+) -> (Value, Verdict) {
     let texts = (object.to_string(), stored.map(Value::to_string));
     let object_read = Manifest::parse(&texts.0, PATH).unwrap();
     let stored_read = texts
@@ -72,6 +81,7 @@ fn admit(object: &Value, stored: Option<&Value>, world: Option<World<'_>>) -> (V
         .as_deref()
         .map(|text| Manifest::parse(text, PATH).unwrap());
     let admission = Admission {
+        may_stamp,
         namespace: "shop",
         template_path: PATH,
         object: &object_read,
@@ -130,6 +140,19 @@ fn a_workload_is_created_with_a_stamp_and_a_memory_that_names_it() {
     let observed = observed(&object).unwrap();
     assert_eq!(observed.stamp.as_deref(), Some(&*stamp.to_string()));
     assert!(observed.entries().unwrap()[&secret("db")].digest.is_some());
+}
+
+#[test]
+fn a_template_that_cannot_be_changed_later_is_left_alone() {
+    for sent in [auto("app:1"), created(ONE)] {
+        let (object, verdict) = admit_kind(false, &sent, None, Some(ONE));
+        assert_eq!(verdict.reason, Reason::Deployed);
+        assert_eq!(object["spec"], sent["spec"]);
+        let observed = observed(&object).unwrap();
+        let stamp = stamp(&sent).map(|stamp| stamp.to_string());
+        assert_eq!(observed.stamp.as_deref(), stamp.as_deref());
+        assert_eq!(verdict.warnings, []);
+    }
 }
 
 #[test]

@@ -34,10 +34,13 @@ pub(super) fn record(
 
 /// Has the pods start anew, on what is live.
 pub(super) fn restamp(case: &Case<'_>, reason: Reason, changed: Vec<SourceName>) -> Decision {
+    if let Trigger::Suspended = case.trigger {
+        return adopt(case, Reason::Suspended);
+    }
     let key = &case.keyring.current;
     let entries = live_entries(case, key);
     let start = match (case.trigger, variables(case, &changed)) {
-        (Trigger::RestartAt, _) => NewStart::InPlace,
+        (Trigger::InPlace, _) => NewStart::InPlace,
         (_, variables) if !variables.is_empty() => NewStart::Variables(variables),
         _ => NewStart::Stamp(next_stamp(case, stamp_digest(case, key, &entries))),
     };
@@ -81,10 +84,13 @@ fn variables(case: &Case<'_>, changed: &[SourceName]) -> Vec<Operation> {
 }
 
 /// The stamp and the memory of a template whose pods start anew, on what is live now. A stamp that says
-/// just that already stays as it is.
-pub fn stamp_live(case: &Case<'_>) -> (Stamp, Observed) {
+/// just that already stays as it is, and so does that of a template that has to stay.
+pub fn stamp_live(case: &Case<'_>) -> (Option<Stamp>, Observed) {
     let key = &case.keyring.current;
     let entries = live_entries(case, key);
+    if let Trigger::InPlace = case.trigger {
+        return (None, observed(case, key, entries));
+    }
     let digest = stamp_digest(case, key, &entries);
     let stamp = case
         .stamp
@@ -95,7 +101,7 @@ pub fn stamp_live(case: &Case<'_>) -> (Stamp, Observed) {
         stamp: Some(stamp.to_string().into()),
         ..observed(case, key, entries)
     };
-    (stamp, observed)
+    (Some(stamp), observed)
 }
 
 /// `entries` as the memory of the template as it is.

@@ -102,6 +102,7 @@ impl Call {
     fn list(&self, store: &Store) -> Value {
         let items: Vec<_> = store
             .list(&self.key.resource)
+            .filter(|object| self.selects(object))
             .map(|object| {
                 if self.metadata {
                     metadata_only(object)
@@ -121,6 +122,15 @@ impl Call {
             "metadata": { "resourceVersion": store.version().to_string() },
             "items": items,
         })
+    }
+
+    /// Whether a list of one namespace, or of objects with a label, has the object.
+    fn selects(&self, object: &Value) -> bool {
+        let metadata = &object["metadata"];
+        let label = self.parameter("labelSelector").unwrap_or_default();
+        let label = label.replace("%2F", "/");
+        (self.key.namespace.is_empty() || metadata["namespace"] == *self.key.namespace)
+            && (label.is_empty() || !metadata["labels"][&label].is_null())
     }
 
     fn create(&self, store: &mut Store) -> Result<Value, u16> {

@@ -47,6 +47,7 @@ fn the_watcher_may_do_everywhere_what_it_does_and_nothing_else() {
     let mut used = BTreeSet::from([
         right("", "events", "create", None),
         right("batch", "jobs", "create", None),
+        right("batch", "jobs", "delete", None),
     ]);
     for verb in ["get", "list", "watch"] {
         used.extend(SourceKind::ALL.map(|kind| right("", kind.plural(), verb, None)));
@@ -69,6 +70,8 @@ fn the_watcher_may_do_at_home_what_it_does_and_nothing_else() {
     let leases = |verb, name| right("coordination.k8s.io", "leases", verb, name);
     let used = BTreeSet::from([
         right("", "secrets", "create", None),
+        right("", "secrets", "list", None),
+        right("", "secrets", "delete", None),
         leases("create", None),
         leases("get", Some(LEASE)),
         leases("update", Some(LEASE)),

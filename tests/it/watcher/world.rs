@@ -196,11 +196,14 @@ impl World {
         observed["sources"][source]["digest"].clone()
     }
 
-    /// The requests since the last [`FakeApi::forget_calls`], those for the Lease and for kinds that may be served
-    /// left out.
+    /// The requests since the last [`FakeApi::forget_calls`], those left out that a leader makes of his own accord: for
+    /// the Lease, for kinds that may be served, and for Jobs that are to be made.
     pub fn calls(&self) -> Vec<Call> {
         let mut calls = self.api.calls();
-        calls.retain(|call| call.key.resource != "leases" && call.verb != "discover");
+        calls.retain(|call| {
+            let is_of_jobs = call.query.contains("restamp.dev%2Frecreates");
+            call.key.resource != "leases" && call.verb != "discover" && !is_of_jobs
+        });
         calls
     }
 

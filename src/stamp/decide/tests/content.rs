@@ -76,13 +76,26 @@ fn pods_that_are_restarted_in_place_keep_their_template() {
     let mut stored = adopted(&references, &World::default().with("db", "a"));
     let next = World::default().with("db", "b");
     let setting = Setting {
-        trigger: Trigger::RestartAt,
+        trigger: Trigger::InPlace,
         ..setting(&references, &keyring)
     };
     let before = stored.stamp.clone();
     assert_eq!(setting.settle(&mut stored, &next), [Reason::ContentChanged]);
     assert_eq!(stored.stamp, before);
     assert_eq!(setting.settle(&mut stored, &next), []);
+}
+
+#[test]
+fn what_runs_nothing_is_recorded_and_not_restarted() {
+    let (references, keyring) = (uses(&["db"]), ring(1, None));
+    let mut stored = adopted(&references, &World::default().with("db", "a"));
+    let next = World::default().with("db", "b");
+    let setting = Setting {
+        trigger: Trigger::Suspended,
+        ..setting(&references, &keyring)
+    };
+    assert_eq!(setting.settle(&mut stored, &next), [Reason::Suspended]);
+    assert_eq!(stored.stamp, None);
 }
 
 #[test]

@@ -1,0 +1,392 @@
+//! Jobs: their pod template cannot be changed, so one that is to start anew is deleted and made again, as Reloader does
+//! (`internal/pkg/callbacks`). So that none is lost when the process dies in between, or the API server refuses the new
+//! one, what is to be made is written down first, in a Secret of our own namespace.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, DynamicObject, ListParams, PostParams, Preconditions},
+};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use super::{
+    Error, as_us,
+    error::{Request, chain},
+    kind::Kinds,
+    workload::{WorkloadId, api, id},
+};
+use crate::stamp::{annotations::OBSERVED, json::describe};
+
+/// Marks the Secrets that hold Jobs which are to be made.
+const LABEL: &str = "restamp.dev/recreates";
+const JOB: &str = "job.json";
+
+/// How long a Job that is deleted is waited for; after that it is made whenever it is gone.
+const PATIENCE: Duration = Duration::from_secs(20);
+const FIRST_LOOK: Duration = Duration::from_millis(50);
+const LAST_LOOK: Duration = Duration::from_secs(2);
+/// A note about a Job that is still there may be about a deletion that is under way.
+const GRACE: Duration = Duration::from_secs(120);
+
+/// What the API server adds to a Job that it makes, and takes from none.
+const CONTROLLER_LABELS: [&str; 4] = [
+    "controller-uid",
+    "job-name",
+    "batch.kubernetes.io/controller-uid",
+    "batch.kubernetes.io/job-name",
+];
+/// Finalizers that the deletion adds.
+const OF_DELETION: [&str; 2] = ["foregroundDeletion", "orphan"];
+
+/// Deletes the Job as it is at `resource_version`, and makes it again with that `observed`.
+///
+/// # Errors
+/// [`Error::Conflict`] when it has changed since, and whatever else the API server answers. Nothing is deleted that could
+/// not be made again; what is deleted already is made by [`finish`] later.
+pub async fn recreate(
+    client: &Client,
+    own_namespace: &str,
+    job: &WorkloadId,
+    resource_version: &str,
+    observed: &str,
+) -> Result<DynamicObject, Error> {
+    let request = Request::object("get", job.kind.resource(), &job.namespace, &job.name);
+    let old = request.send(api(client, job).get(&job.name)).await?;
+    if old.metadata.resource_version.as_deref() != Some(resource_version) {
+        return Err(Error::Conflict { request });
+    }
+    let uid = old.metadata.uid.clone().unwrap_or_default();
+    let new = replacement(old, observed);
+    try_out(client, job, &new).await?;
+    let note = Note {
+        client,
+        namespace: own_namespace,
+        name: format!("restamp-job-{uid}"),
+    };
+    note.write(&new).await?;
+    if let Err(error) = delete(client, job, &uid, resource_version).await {
+        if !matches!(error, Error::NoAnswer { .. } | Error::Failed { .. }) {
+            note.remove().await?;
+        }
+        return Err(error);
+    }
+    let made = make_once_gone(client, job, &uid, &new).await?;
+    note.remove().await?;
+    Ok(made)
+}
+
+/// Asks the API server, without effect, whether it would take the new Job: under another name, since the old one is there.
+async fn try_out(client: &Client, job: &WorkloadId, new: &DynamicObject) -> Result<(), Error> {
+    let request = Request::object("create", job.kind.resource(), &job.namespace, &job.name);
+    let mut new = new.clone();
+    let prefix: String = job.name.chars().take(50).collect();
+    new.metadata.name = None;
+    new.metadata.generate_name = Some(format!("{prefix}-"));
+    let params = PostParams {
+        dry_run: true,
+        ..as_us()
+    };
+    match request.send(api(client, job).create(&params, &new)).await {
+        // That of the old one counts until it is deleted.
+        Err(Error::Forbidden { message, .. }) if message.contains("exceeded quota") => Ok(()),
+        tried => tried.map(drop),
+    }
+}
+
+async fn delete(
+    client: &Client,
+    job: &WorkloadId,
+    uid: &str,
+    resource_version: &str,
+) -> Result<(), Error> {
+    let request = Request::object("delete", job.kind.resource(), &job.namespace, &job.name);
+    let params = DeleteParams::background().preconditions(Preconditions {
+        uid: Some(uid.to_owned()),
+        resource_version: Some(resource_version.to_owned()),
+    });
+    request
+        .send(api(client, job).delete(&job.name, &params))
+        .await?;
+    Ok(())
+}
+
+/// Makes the new Job as soon as the old one is gone: a finalizer may keep it.
+async fn make_once_gone(
+    client: &Client,
+    job: &WorkloadId,
+    uid: &str,
+    new: &DynamicObject,
+) -> Result<DynamicObject, Error> {
+    let (deadline, mut pause) = (Instant::now() + PATIENCE, FIRST_LOOK);
+    loop {
+        match make(client, job, uid, new).await {
+            Err(Error::AlreadyExists { .. }) if Instant::now() < deadline => {}
+            made => return made,
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LAST_LOOK);
+    }
+}
+
+/// Makes the new Job. One that somebody else has made meanwhile is as good.
+///
+/// # Errors
+/// [`Error::AlreadyExists`] while the old one is there.
+async fn make(
+    client: &Client,
+    job: &WorkloadId,
+    uid: &str,
+    new: &DynamicObject,
+) -> Result<DynamicObject, Error> {
+    let request = Request::object("create", job.kind.resource(), &job.namespace, &job.name);
+    let exists = match request.send(api(client, job).create(&as_us(), new)).await {
+        Err(error @ Error::AlreadyExists { .. }) => error,
+        made => return made,
+    };
+    let request = Request::object("get", job.kind.resource(), &job.namespace, &job.name);
+    match request.send(api(client, job).get(&job.name)).await {
+        Ok(found) if found.metadata.uid.as_deref() != Some(uid) => Ok(found),
+        _ => Err(exists),
+    }
+}
+
+/// Makes what was written down and not made, but for the Jobs that `busy` names. Says how many are left.
+///
+/// # Errors
+/// When what was written down cannot be listed.
+pub async fn finish(
+    client: &Client,
+    own_namespace: &str,
+    now: Timestamp,
+    busy: impl Fn(&WorkloadId) -> bool,
+) -> Result<usize, Error> {
+    let request = Request {
+        verb: "list",
+        resource: "secrets".to_owned(),
+        namespace: Some(own_namespace.to_owned()),
+        name: None,
+    };
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), own_namespace);
+    let params = ListParams::default().labels(LABEL);
+    let mut left = 0;
+    for secret in request.send(secrets.list(&params)).await?.items {
+        let name = secret.metadata.name.clone().unwrap_or_default();
+        let note = Note {
+            client,
+            namespace: own_namespace,
+            name,
+        };
+        match note.finish(&secret, now, &busy).await {
+            Ok(true) => {}
+            Ok(false) => left += 1,
+            Err(error) => {
+                left += 1;
+                warn!(note = note.name, error = %chain(&error), "a Job is not made again yet; trying again");
+            }
+        }
+    }
+    Ok(left)
+}
+
+/// A Secret that holds a Job which is to be made.
+struct Note<'a> {
+    client: &'a Client,
+    namespace: &'a str,
+    name: String,
+}
+
+impl Note<'_> {
+    fn api(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), self.namespace)
+    }
+
+    async fn write(&self, job: &DynamicObject) -> Result<(), Error> {
+        let request = Request::object("create", "secrets", self.namespace, &self.name);
+        let job = serde_json::to_vec(job).map_err(|error| Error::Unreadable {
+            request: request.clone(),
+            what: describe(&error),
+        })?;
+        let secret = Secret {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                labels: Some(BTreeMap::from([(LABEL.to_owned(), "true".to_owned())])),
+                ..ObjectMeta::default()
+            },
+            data: Some(BTreeMap::from([(JOB.to_owned(), ByteString(job))])),
+            ..Secret::default()
+        };
+        match request.send(self.api().create(&as_us(), &secret)).await {
+            Err(Error::AlreadyExists { .. }) => {
+                self.remove().await?;
+                request.send(self.api().create(&as_us(), &secret)).await?;
+            }
+            written => drop(written?),
+        }
+        Ok(())
+    }
+
+    async fn remove(&self) -> Result<(), Error> {
+        let request = Request::object("delete", "secrets", self.namespace, &self.name);
+        let deleted = self.api();
+        let params = DeleteParams::default();
+        match request.send(deleted.delete(&self.name, &params)).await {
+            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the Job if it is gone. True if nothing is left to do.
+    async fn finish(
+        &self,
+        secret: &Secret,
+        now: Timestamp,
+        busy: impl Fn(&WorkloadId) -> bool,
+    ) -> Result<bool, Error> {
+        let request = Request::object("get", "secrets", self.namespace, &self.name);
+        let unreadable = |what: String| Error::Unreadable {
+            request: request.clone(),
+            what,
+        };
+        let text = secret.data.as_ref().and_then(|data| data.get(JOB));
+        let new: DynamicObject = serde_json::from_slice(text.map_or(&[][..], |text| &text.0))
+            .map_err(|error| unreadable(describe(&error)))?;
+        let kinds = Kinds::default();
+        let kind = kinds.of("batch", "v1", "Job");
+        let Some(job) = kind.and_then(|kind| id(kind, &new.metadata)) else {
+            return Err(unreadable("it holds no Job".to_owned()));
+        };
+        if busy(&job) {
+            return Ok(false);
+        }
+        let uid = self.name.trim_start_matches("restamp-job-");
+        let get = Request::object("get", job.kind.resource(), &job.namespace, &job.name);
+        match get.send(api(self.client, &job).get(&job.name)).await {
+            Ok(found) if found.metadata.uid.as_deref() == Some(uid) => {
+                let is_going = found.metadata.deletion_timestamp.is_some();
+                if is_going || is_younger_than_grace(secret, now) {
+                    return Ok(false);
+                }
+            }
+            Ok(_) => {}
+            Err(Error::NotFound { .. }) => match make(self.client, &job, uid, &new).await {
+                // With its namespace.
+                Err(Error::NotFound { .. }) => {}
+                made => {
+                    made?;
+                    info!(workload = %job, "made again: it had been deleted for that");
+                }
+            },
+            Err(error) => return Err(error),
+        }
+        self.remove().await?;
+        Ok(true)
+    }
+}
+
+fn is_younger_than_grace(secret: &Secret, now: Timestamp) -> bool {
+    let created = secret.metadata.creation_timestamp.as_ref();
+    created.is_some_and(|created| now.duration_since(created.0).unsigned_abs() < GRACE)
+}
+
+/// The Job, to be made again with that `observed`.
+fn replacement(old: DynamicObject, observed: &str) -> DynamicObject {
+    let DynamicObject {
+        types,
+        mut metadata,
+        mut data,
+    } = old;
+    let is_manual = data.pointer("/spec/manualSelector") == Some(&json!(true));
+    if let Some(fields) = data.as_object_mut() {
+        fields.remove("status");
+    }
+    let mut annotations = metadata.annotations.take().unwrap_or_default();
+    annotations.insert(OBSERVED.to_owned(), observed.to_owned());
+    let mut labels = metadata.labels.take().unwrap_or_default();
+    if !is_manual {
+        if let Some(Value::Object(spec)) = data.get_mut("spec") {
+            spec.remove("selector");
+        }
+        if let Some(Value::Object(labels)) = data.pointer_mut("/spec/template/metadata/labels") {
+            labels.retain(|key, _| !CONTROLLER_LABELS.contains(&key.as_str()));
+        }
+        labels.retain(|key, _| !CONTROLLER_LABELS.contains(&key.as_str()));
+    }
+    let mut finalizers = metadata.finalizers.take().unwrap_or_default();
+    finalizers.retain(|finalizer| !OF_DELETION.contains(&finalizer.as_str()));
+    DynamicObject {
+        types,
+        metadata: ObjectMeta {
+            name: metadata.name,
+            namespace: metadata.namespace,
+            labels: Some(labels),
+            annotations: Some(annotations),
+            owner_references: metadata.owner_references,
+            finalizers: Some(finalizers),
+            ..ObjectMeta::default()
+        },
+        data,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(value: Value) -> DynamicObject {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn job(manual: bool) -> Value {
+        let labels =
+            json!({ "app": "a", "controller-uid": "u", "batch.kubernetes.io/job-name": "j" });
+        json!({
+            "apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {
+                "name": "j", "namespace": "shop", "generateName": "j-", "uid": "u", "resourceVersion": "7", "generation": 2,
+                "creationTimestamp": "2026-01-01T00:00:00Z", "labels": labels, "annotations": { "a": "b" },
+                "finalizers": ["example.com/wait", "foregroundDeletion"],
+                "managedFields": [{ "manager": "kubectl" }],
+            },
+            "spec": {
+                "manualSelector": manual, "backoffLimit": 2, "suspend": false,
+                "selector": { "matchLabels": { "controller-uid": "u" } },
+                "template": { "metadata": { "labels": labels }, "spec": { "containers": [], "new": 1 } },
+            },
+            "status": { "active": 1 },
+        })
+    }
+
+    #[test]
+    fn a_job_is_made_again_as_its_author_wrote_it() {
+        let new = serde_json::to_value(replacement(object(job(false)), "o")).unwrap();
+        assert_eq!(
+            new,
+            json!({
+                "apiVersion": "batch/v1", "kind": "Job",
+                "metadata": {
+                    "name": "j", "namespace": "shop", "labels": { "app": "a" },
+                    "annotations": { "a": "b", OBSERVED: "o" }, "finalizers": ["example.com/wait"],
+                },
+                "spec": {
+                    "manualSelector": false, "backoffLimit": 2, "suspend": false,
+                    "template": { "metadata": { "labels": { "app": "a" } }, "spec": { "containers": [], "new": 1 } },
+                },
+            })
+        );
+    }
+
+    #[test]
+    fn a_selector_that_its_author_wrote_stays() {
+        let new = replacement(object(job(true)), "o");
+        let old = object(job(true));
+        assert_eq!(new.data["spec"], old.data["spec"]);
+        assert_eq!(new.metadata.labels, old.metadata.labels);
+    }
+}
