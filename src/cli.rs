@@ -1,6 +1,7 @@
 //! The command line: the only reader of flags and environment.
 
 mod legacy;
+mod migrate;
 mod policy;
 
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -29,6 +30,7 @@ use crate::{
     webhook::{self, Listeners},
 };
 use legacy::LegacyArgs;
+use migrate::MigrateArgs;
 use policy::PolicyArgs;
 
 /// Reloader's variable that has restarts counted by namespace.
@@ -62,6 +64,8 @@ enum Command {
     Webhook(WebhookArgs),
     /// Say what the watcher would do for a workload, and why.
     Explain(ExplainArgs),
+    /// Say what a switch from stakater/Reloader would mean for this cluster.
+    Migrate(MigrateArgs),
 }
 
 #[derive(Args)]
@@ -238,6 +242,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Command::Watcher(args) => run_watcher(args, namespace).await,
             Command::Webhook(args) => run_webhook(args, namespace).await,
             Command::Explain(args) => run_explain(args, &namespace).await,
+            Command::Migrate(args) => migrate::run(args).await,
         }
     })
 }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `stamp` is the pure core: what a workload uses, what it was started with, and what to do about it.
-//! `cluster` is the only code that talks to the API server. `watcher` and `explain` are shells over
+//! `cluster` is the only code that talks to the API server. `watcher`, `explain` and `migrate` are shells over
 //! both, `alerts` tells people about restarts, beside the watcher, and `runtime` is what any process
 //! needs: logs, metrics, HTTP endpoints, shutdown.
 
@@ -14,6 +14,7 @@ pub mod alerts;
 pub mod cli;
 pub mod cluster;
 pub mod explain;
+pub mod migrate;
 pub mod runtime;
 pub mod stamp;
 pub mod watcher;

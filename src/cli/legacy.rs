@@ -26,6 +26,11 @@ pub(super) struct LegacyArgs {
 }
 
 impl LegacyArgs {
+    /// Whether Reloader was told to follow Argo Rollouts.
+    pub(super) fn follows_rollouts(&self) -> bool {
+        self.is_argo_rollouts == Some(true)
+    }
+
     /// Why those that were given do nothing.
     pub(super) fn warnings(&self) -> Vec<&'static str> {
         let given = [

@@ -160,6 +160,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// For answers in which something is missing: what a right is wanted for, or the whole error.
+    pub fn in_short(&self) -> String {
+        match self {
+            Error::Forbidden { request, .. } => format!("forbidden (may not {request})"),
+            error => chain(error),
+        }
+    }
+
     /// The label of metrics.
     pub fn reason(&self) -> &'static str {
         match self {

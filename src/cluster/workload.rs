@@ -12,7 +12,7 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::{
     Api, Client,
-    api::{DynamicObject, Patch, PatchParams},
+    api::{DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -33,6 +33,9 @@ use crate::stamp::{
     settings::{PolicySettings, ReloadStrategy},
     warning::Warning,
 };
+
+/// Objects of one page of a list.
+const PAGE: u32 = 500;
 
 static NONE: BTreeMap<String, String> = BTreeMap::new();
 
@@ -219,7 +222,8 @@ pub fn id(kind: &'static WorkloadKind, metadata: &ObjectMeta) -> Option<Workload
     })
 }
 
-fn template<'a>(kind: &WorkloadKind, object: &'a Value) -> Option<&'a Value> {
+/// The pod template of an object; nothing if it has none.
+pub fn template<'a>(kind: &WorkloadKind, object: &'a Value) -> Option<&'a Value> {
     let mut path = kind.template.iter();
     path.try_fold(object, |value, field| value.get(field))
 }
@@ -256,6 +260,37 @@ pub async fn get(
     let request = Request::object("get", id.kind.resource(), &id.namespace, &id.name);
     let object = request.send(api(client, id).get(&id.name)).await?;
     parsed(id, &object, request, settings)
+}
+
+/// Lists the objects of a kind, in a namespace or in all, page by page.
+///
+/// # Errors
+/// When the API server does not answer with the list.
+pub async fn list(
+    client: &Client,
+    kind: &WorkloadKind,
+    namespace: Option<&str>,
+) -> Result<Vec<DynamicObject>, Error> {
+    let request = Request {
+        verb: "list",
+        resource: kind.resource(),
+        namespace: namespace.map(str::to_owned),
+        name: None,
+    };
+    let resource = kind.api_resource();
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let (mut found, mut params) = (Vec::new(), ListParams::default().limit(PAGE));
+    loop {
+        let page = request.send(api.list(&params)).await?;
+        found.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(found),
+        }
+    }
 }
 
 /// Writes our annotations to the workload as it is at `resource_version`, and has it run, or makes it again, if that is

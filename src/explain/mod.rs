@@ -23,12 +23,12 @@ use crate::{
     },
     stamp::{
         decide::{Case, Comparison, Decision, Live, compare, decide, source_warnings},
-        digest::{InstallationKey, KEY_BYTES, KeyTooShort, Keyring},
+        digest::{KeyTooShort, Keyring},
         policy::Marks,
         reason::Reason,
         references::{Catalog, Reference, References, resolve},
         settings::PolicySettings,
-        source::{SourceKind, SourceName},
+        source::SourceName,
     },
 };
 use report::{Action, SourceReport};
@@ -40,7 +40,7 @@ pub enum ExplainError {
     /// The workload itself cannot be read.
     #[error(transparent)]
     Workload(#[from] Error),
-    /// Cannot be: see `blank_keyring`.
+    /// Cannot be: see `Keyring::blank`.
     #[error(transparent)]
     Key(#[from] KeyTooShort),
 }
@@ -68,7 +68,7 @@ struct Seen<'a> {
     /// Nothing if it may not be read: then nothing can be compared.
     key: Option<Keyring>,
     blank: Keyring,
-    listed: Listed,
+    listed: BTreeMap<SourceName, Marks>,
     references: References,
     contents: BTreeMap<SourceName, Result<Content, Error>>,
     unknown: Vec<String>,
@@ -86,8 +86,9 @@ impl<'a> Seen<'a> {
             .await
             .map_err(|error| unknown.push(key_unknown(&error)))
             .ok();
-        let blank = blank_keyring()?;
-        let listed = Listed::read(client, &workload, policy, &mut unknown).await;
+        // Stands in where the key may not be read.
+        let blank = Keyring::blank()?;
+        let listed = list(client, &workload, policy, &mut unknown).await;
         let facts = &workload.facts;
         let recorded = facts
             .observed
@@ -243,55 +244,25 @@ fn key_unknown(error: &KeyError) -> String {
 }
 
 fn unknown_because(error: &Error) -> String {
-    match error {
-        Error::Forbidden { request, .. } => format!("unknown: forbidden (may not {request})"),
-        error => format!("unknown: {}", chain(error)),
+    format!("unknown: {}", error.in_short())
+}
+
+/// The sources of the workload's namespace, as far as they may be listed.
+async fn list(
+    client: &Client,
+    workload: &Workload,
+    policy: &PolicySettings,
+    unknown: &mut Vec<String>,
+) -> BTreeMap<SourceName, Marks> {
+    let mut listed = BTreeMap::new();
+    if !workload.facts.policy.opted_in() {
+        return listed;
     }
-}
-
-/// Stands in where the installation key may not be read: enough to tell what exists, no more.
-fn blank_keyring() -> Result<Keyring, KeyTooShort> {
-    Ok(Keyring {
-        current: InstallationKey::new(&[0; KEY_BYTES])?,
-        previous: None,
-    })
-}
-
-/// The sources of the namespace, as far as they may be listed.
-struct Listed(BTreeMap<SourceName, Marks>);
-
-impl Listed {
-    async fn read(
-        client: &Client,
-        workload: &Workload,
-        policy: &PolicySettings,
-        unknown: &mut Vec<String>,
-    ) -> Self {
-        let mut listed = BTreeMap::new();
-        if !workload.facts.policy.opted_in() {
-            return Self(listed);
+    for kind in policy.followed() {
+        match source::list(client, kind, &workload.id.namespace, &policy.keys).await {
+            Ok(rows) => listed.extend(rows.into_iter().map(|row| (row.id.source, row.marks))),
+            Err(error) => unknown.push(unknown_because(&error)),
         }
-        for kind in policy.followed() {
-            match source::list(client, kind, &workload.id.namespace, &policy.keys).await {
-                Ok(rows) => listed.extend(rows.into_iter().map(|row| (row.id.source, row.marks))),
-                Err(error) => unknown.push(unknown_because(&error)),
-            }
-        }
-        Self(listed)
     }
-}
-
-impl Catalog for Listed {
-    fn marks(&self, source: &SourceName) -> Option<Marks> {
-        self.0.get(source).copied()
-    }
-
-    fn names(&self, kind: SourceKind) -> Box<dyn Iterator<Item = &str> + '_> {
-        Box::new(
-            self.0
-                .keys()
-                .filter(move |source| source.kind == kind)
-                .map(|source| &*source.name),
-        )
-    }
+    listed
 }

@@ -19,6 +19,9 @@ pub const PAUSE_PERIOD: &str = "deployment.reloader.stakater.com/pause-period";
 /// On a Deployment that Reloader has paused for that long: since when. Never written.
 pub const PAUSED_AT: &str = "deployment.reloader.stakater.com/paused-at";
 
+/// On a pod template, written by Reloader with its strategy `annotations`: the source that it restarted for last.
+pub const LAST_RELOADED_FROM: &str = "reloader.stakater.com/last-reloaded-from";
+
 /// On the workload or its template, Go boolean: restart for every source that the pod spec uses.
 pub const AUTO: &str = "reloader.stakater.com/auto";
 /// On the workload or its template, Go boolean: as [`AUTO`], for ConfigMaps.

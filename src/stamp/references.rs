@@ -16,6 +16,18 @@ pub trait Catalog {
     fn names(&self, kind: SourceKind) -> Box<dyn Iterator<Item = &str> + '_>;
 }
 
+/// What a list of them shows.
+impl Catalog for BTreeMap<SourceName, Marks> {
+    fn marks(&self, source: &SourceName) -> Option<Marks> {
+        self.get(source).copied()
+    }
+
+    fn names(&self, kind: SourceKind) -> Box<dyn Iterator<Item = &str> + '_> {
+        let of_kind = move |source: &&SourceName| source.kind == kind;
+        Box::new(self.keys().filter(of_kind).map(|source| &*source.name))
+    }
+}
+
 /// A source that a workload is restarted for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
@@ -116,30 +128,17 @@ mod tests {
         settings::PolicySettings,
     };
 
-    struct Known(BTreeMap<SourceName, Marks>);
-
-    impl Catalog for Known {
-        fn marks(&self, source: &SourceName) -> Option<Marks> {
-            self.0.get(source).copied()
-        }
-
-        fn names(&self, kind: SourceKind) -> Box<dyn Iterator<Item = &str> + '_> {
-            let of_kind = move |source: &&SourceName| source.kind == kind;
-            Box::new(self.0.keys().filter(of_kind).map(|source| &*source.name))
-        }
-    }
+    type Known = BTreeMap<SourceName, Marks>;
 
     fn secret(name: &str) -> SourceName {
         SourceName::new(SourceKind::Secret, name)
     }
 
     fn known(sources: &[(&str, Marks)]) -> Known {
-        Known(
-            sources
-                .iter()
-                .map(|(name, marks)| (secret(name), *marks))
-                .collect(),
-        )
+        sources
+            .iter()
+            .map(|(name, marks)| (secret(name), *marks))
+            .collect()
     }
 
     fn recorded(names: &[&str]) -> Entries {

@@ -1,13 +1,17 @@
 //! What stakater/Reloader writes to pod templates with its strategy `env-vars`: a variable named after the source
 //! that changed, with a plain SHA-1 of all that it holds (its `internal/pkg/util` and `internal/pkg/crypto`).
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
+use serde::Deserialize;
+
 use super::{
+    annotations::LAST_RELOADED_FROM,
     digest::{Encoding, Value},
+    pod::PodTemplate,
     source::{SourceKind, SourceName},
 };
 
@@ -71,6 +75,66 @@ pub fn variable(source: &SourceName) -> String {
         }
     }
     format!("{VARIABLE_PREFIX}{name}_{}", source.kind.type_string())
+}
+
+/// What a pod template tells of the sources that Reloader restarted it for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traces {
+    /// The hashes, by variable.
+    variables: BTreeMap<String, String>,
+    last: Option<(SourceName, String)>,
+}
+
+impl Traces {
+    /// Reads them from a template.
+    pub fn of(template: &PodTemplate) -> Self {
+        #[derive(Deserialize)]
+        struct Last {
+            r#type: String,
+            name: String,
+            hash: String,
+        }
+        let last = template.annotations().get(LAST_RELOADED_FROM);
+        let last: Option<Last> = last.and_then(|text| serde_json::from_str(text).ok());
+        let last = last.and_then(|last| {
+            let kind = SourceKind::ALL.into_iter();
+            let kind = kind
+                .into_iter()
+                .find(|kind| kind.type_string() == last.r#type)?;
+            Some((SourceName::new(kind, last.name), last.hash))
+        });
+        let containers = template.containers();
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        Self {
+            variables: containers.variables().map(owned).collect(),
+            last,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.variables.is_empty() && self.last.is_none()
+    }
+
+    /// Whether they tell something of the source.
+    pub fn tell_of(&self, source: &SourceName) -> bool {
+        self.hashes(source).next().is_some()
+    }
+
+    /// Whether they tell of another content than this one, which Reloader then did not restart for.
+    pub fn show_other(&self, source: &SourceName, live: ContentHash) -> bool {
+        let live = live.to_string();
+        self.tell_of(source) && self.hashes(source).all(|hash| hash != live)
+    }
+
+    fn hashes(&self, source: &SourceName) -> impl Iterator<Item = &str> {
+        let by_variable = self.variables.get(&variable(source));
+        let last = self.last.as_ref().filter(|(last, _)| last == source);
+        by_variable
+            .into_iter()
+            .chain(last.map(|(_, hash)| hash))
+            .map(String::as_str)
+    }
 }
 
 #[cfg(test)]

@@ -30,4 +30,5 @@ mod outages;
 mod pauses;
 mod promises;
 mod rights;
+mod switch;
 mod webhook_outages;

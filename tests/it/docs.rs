@@ -203,6 +203,21 @@ fn the_read_me_names_the_commands_and_they_exist() {
     help(&["watcher"]);
     help(&["webhook"]);
     help(&["explain"]);
+    help(&["migrate"]);
+}
+
+/// Their numbers, and what Restamp does instead.
+#[test]
+fn every_defect_of_reloader_has_a_line() {
+    let text = read("docs/migration.md");
+    for number in 1..=74 {
+        let row = format!("| D-{number:02} | ");
+        assert_eq!(
+            text.matches(&row).count(),
+            1,
+            "docs/migration.md lacks {row}"
+        );
+    }
 }
 
 #[test]

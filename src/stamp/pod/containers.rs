@@ -114,6 +114,12 @@ impl Containers {
         all.flat_map(|(index, (variables, wanted))| variables.set(index, wanted))
             .collect()
     }
+
+    /// Reloader's variables, by name; of those of several containers, the first.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        let known = self.containers.iter().flat_map(|it| &it.known);
+        known.filter_map(|(name, (_, value))| Some((&**name, value.as_deref()?)))
+    }
 }
 
 impl Variables {

@@ -1,0 +1,206 @@
+//! Finds a stakater/Reloader that runs in the cluster, and what belongs to it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::Container,
+    rbac::v1::{ClusterRoleBinding, RoleBinding, RoleRef, Subject},
+};
+use kube::{Api, Client, api::ListParams};
+
+use super::{Error, error::Request};
+
+/// The last part of the name of Reloader's image.
+const IMAGE: &str = "reloader";
+/// What Helm writes on what it installs.
+const RELEASE: &str = "meta.helm.sh/release-name";
+const RELEASE_NAMESPACE: &str = "meta.helm.sh/release-namespace";
+
+/// A Reloader, as its Deployment says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Installation {
+    /// Its namespace.
+    pub namespace: String,
+    /// The name of its Deployment.
+    pub name: String,
+    /// Its image.
+    pub image: String,
+    /// Its flags.
+    pub args: Vec<String>,
+    /// The variables of its environment; nothing where the value is not in the Deployment.
+    pub env: BTreeMap<String, Option<String>>,
+    /// Its ServiceAccount.
+    pub service_account: String,
+    /// The Helm release and its namespace.
+    pub release: Option<(String, String)>,
+}
+
+/// The Reloaders of a namespace, or of all; with a name, only that Deployment, whatever its image.
+///
+/// # Errors
+/// When Deployments cannot be listed.
+pub async fn find(
+    client: &Client,
+    namespace: Option<&str>,
+    name: Option<&str>,
+) -> Result<Vec<Installation>, Error> {
+    let request = Request {
+        verb: "list",
+        resource: "deployments.apps".to_owned(),
+        namespace: namespace.map(str::to_owned),
+        name: None,
+    };
+    let api: Api<Deployment> = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let mut params = ListParams::default();
+    if let Some(name) = name {
+        params = params.fields(&format!("metadata.name={name}"));
+    }
+    let found = request.send(api.list(&params)).await?.items.into_iter();
+    let found = found.filter_map(|deployment| installation(deployment, name.is_some()));
+    Ok(found.collect())
+}
+
+fn installation(deployment: Deployment, any_image: bool) -> Option<Installation> {
+    let Deployment { metadata, spec, .. } = deployment;
+    let pod = spec?.template.spec?;
+    let is_reloader = |container: &&Container| {
+        let image = container.image.as_deref().unwrap_or_default();
+        repository(image) == IMAGE
+    };
+    let first = || pod.containers.first().filter(|_| any_image);
+    let container = pod.containers.iter().find(is_reloader).or_else(first)?;
+    let annotations = metadata.annotations.unwrap_or_default();
+    let release = |key| annotations.get(key).cloned();
+    let namespace = metadata.namespace?;
+    Some(Installation {
+        image: container.image.clone().unwrap_or_default(),
+        args: container.args.clone().unwrap_or_default(),
+        env: container
+            .env
+            .iter()
+            .flatten()
+            .map(|var| (var.name.clone(), var.value.clone()))
+            .collect(),
+        service_account: pod
+            .service_account_name
+            .unwrap_or_else(|| "default".to_owned()),
+        release: release(RELEASE).map(|name| {
+            let namespace = release(RELEASE_NAMESPACE).unwrap_or_else(|| namespace.clone());
+            (name, namespace)
+        }),
+        name: metadata.name?,
+        namespace,
+    })
+}
+
+/// The last part of an image's name, without tag and digest.
+fn repository(image: &str) -> &str {
+    let name = image.split('@').next().unwrap_or_default();
+    let last = name.rsplit('/').next().unwrap_or_default();
+    last.split(':').next().unwrap_or_default()
+}
+
+/// The bindings and roles of its ServiceAccount, as `kubectl delete` takes them.
+///
+/// # Errors
+/// When bindings cannot be listed.
+pub async fn rights(client: &Client, of: &Installation) -> Result<Vec<String>, Error> {
+    let request = |resource: &str| Request {
+        verb: "list",
+        resource: format!("{resource}.rbac.authorization.k8s.io"),
+        namespace: None,
+        name: None,
+    };
+    let params = ListParams::default();
+    let bindings: Api<ClusterRoleBinding> = Api::all(client.clone());
+    let bindings = request("clusterrolebindings")
+        .send(bindings.list(&params))
+        .await?;
+    let of_cluster = bindings
+        .items
+        .into_iter()
+        .filter(|it| binds(it.subjects.as_ref(), of));
+    let of_cluster = of_cluster.flat_map(|it| {
+        let name = it.metadata.name.unwrap_or_default();
+        let binding = format!("clusterrolebinding/{name}");
+        std::iter::once(binding).chain(role(&it.role_ref, None))
+    });
+    let bindings: Api<RoleBinding> = Api::all(client.clone());
+    let bindings = request("rolebindings").send(bindings.list(&params)).await?;
+    let of_namespaces = bindings
+        .items
+        .into_iter()
+        .filter(|it| binds(it.subjects.as_ref(), of));
+    let of_namespaces = of_namespaces.flat_map(|it| {
+        let (name, namespace) = (it.metadata.name, it.metadata.namespace);
+        let (name, namespace) = (name.unwrap_or_default(), namespace.unwrap_or_default());
+        let binding = format!("rolebinding/{name} -n {namespace}");
+        std::iter::once(binding).chain(role(&it.role_ref, Some(&namespace)))
+    });
+    Ok(of_cluster.chain(of_namespaces).collect())
+}
+
+fn binds(subjects: Option<&Vec<Subject>>, of: &Installation) -> bool {
+    subjects.into_iter().flatten().any(|subject| {
+        subject.kind == "ServiceAccount"
+            && subject.name == of.service_account
+            && subject.namespace.as_deref() == Some(&of.namespace)
+    })
+}
+
+/// A role that is Reloader's own by its name; others may serve somebody else, too.
+fn role(role: &RoleRef, namespace: Option<&str>) -> Option<String> {
+    let (kind, name) = (role.kind.to_ascii_lowercase(), &role.name);
+    let text = match namespace.filter(|_| kind == "role") {
+        Some(namespace) => format!("{kind}/{name} -n {namespace}"),
+        None => format!("{kind}/{name}"),
+    };
+    name.contains(IMAGE).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_that_others_may_have_is_not_deleted() {
+        let role_of = |kind: &str, name: &str| {
+            let of = RoleRef {
+                kind: kind.to_owned(),
+                name: name.to_owned(),
+                ..RoleRef::default()
+            };
+            role(&of, Some("tools"))
+        };
+        let own = "role/reloader-metadata-role -n tools";
+        assert_eq!(
+            role_of("Role", "reloader-metadata-role").as_deref(),
+            Some(own)
+        );
+        let own = "clusterrole/my-reloader-role";
+        assert_eq!(
+            role_of("ClusterRole", "my-reloader-role").as_deref(),
+            Some(own)
+        );
+        assert_eq!(role_of("ClusterRole", "cluster-admin"), None);
+    }
+
+    #[test]
+    fn an_image_is_known_wherever_it_comes_from() {
+        for image in [
+            "reloader",
+            "stakater/reloader:v1.4.21",
+            "ghcr.io/stakater/reloader@sha256:0",
+            "registry.example.com:5000/mirror/reloader:1@sha256:0",
+        ] {
+            assert_eq!(repository(image), IMAGE, "{image}");
+        }
+        for image in ["", "reloader-ui", "reloader/ui:1", "config-reloader"] {
+            assert_ne!(repository(image), IMAGE, "{image}");
+        }
+    }
+}

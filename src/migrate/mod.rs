@@ -1,0 +1,219 @@
+//! `restamp migrate`: what a switch from stakater/Reloader would mean for this cluster. Changes nothing.
+
+mod difference;
+mod report;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::{Client, api::DynamicObject};
+use serde::Deserialize;
+
+use crate::{
+    cluster::{
+        kind::{Kinds, WorkloadKind},
+        reloader::{self, Installation},
+        source::{self, Content},
+        workload::{self, Workload},
+    },
+    stamp::{
+        digest::Keyring,
+        pod::PodTemplate,
+        policy::Marks,
+        references::{References, resolve},
+        reloader::{ContentHash, Traces, variable},
+        settings::{PolicySettings, ReloadStrategy},
+        source::{SourceId, SourceName},
+    },
+};
+use difference::Difference;
+pub use report::{Output, Report};
+
+/// What Restamp makes of Reloader's flags.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// For watcher, webhook and `explain` alike.
+    pub shared: Vec<String>,
+    /// For the watcher alone.
+    pub watcher: Vec<String>,
+    /// Those without effect, and why.
+    pub dropped: Vec<(String, String)>,
+    /// What they say of workloads.
+    pub settings: PolicySettings,
+    /// The kinds that are followed.
+    pub kinds: Kinds,
+    /// Whether Reloader follows Argo Rollouts.
+    pub rollouts: bool,
+}
+
+/// Looks at the cluster with the eyes of both.
+pub async fn survey(client: &Client, reloader: &Installation, flags: Flags) -> Report {
+    let mut survey = Survey {
+        client,
+        settings: PolicySettings {
+            strategy: ReloadStrategy::Variables,
+            ..flags.settings.clone()
+        },
+        rollouts: flags.rollouts,
+        catalogs: BTreeMap::new(),
+        hashes: BTreeMap::new(),
+        followed: BTreeMap::new(),
+        traces: 0,
+        differences: BTreeMap::new(),
+        missed: BTreeMap::new(),
+        unknown: BTreeSet::new(),
+    };
+    for kind in flags.kinds.iter() {
+        survey.kind(kind).await;
+    }
+    let rights = match reloader::rights(client, reloader).await {
+        Ok(rights) => rights,
+        Err(error) => {
+            survey.unknown.insert(error.in_short());
+            Vec::new()
+        }
+    };
+    survey.report(reloader, flags, &rights)
+}
+
+struct Survey<'a> {
+    client: &'a Client,
+    settings: PolicySettings,
+    rollouts: bool,
+    catalogs: BTreeMap<String, BTreeMap<SourceName, Marks>>,
+    hashes: BTreeMap<SourceId, Option<ContentHash>>,
+    followed: BTreeMap<&'static str, usize>,
+    /// How many workloads Reloader has restarted.
+    traces: usize,
+    differences: BTreeMap<Difference, Vec<String>>,
+    missed: BTreeMap<String, Vec<String>>,
+    unknown: BTreeSet<String>,
+}
+
+impl Survey<'_> {
+    async fn kind(&mut self, kind: &'static WorkloadKind) {
+        if !kind.is_built_in {
+            match kind.is_served(self.client).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    self.unknown.insert(error.in_short());
+                    return;
+                }
+            }
+        }
+        match workload::list(self.client, kind, None).await {
+            Ok(objects) => {
+                for object in objects {
+                    self.object(kind, &object).await;
+                }
+            }
+            Err(error) => {
+                self.unknown.insert(error.in_short());
+            }
+        }
+    }
+
+    async fn object(&mut self, kind: &'static WorkloadKind, object: &DynamicObject) {
+        let Some(workload) = Workload::parse(kind, object, &self.settings) else {
+            return;
+        };
+        if !workload.facts.policy.opted_in() {
+            return;
+        }
+        *self.followed.entry(kind.kind).or_default() += 1;
+        let template = workload::template(kind, &object.data);
+        let template = template.and_then(|json| PodTemplate::deserialize(json).ok());
+        let template = template.unwrap_or_default();
+        let references = self.references(&workload).await;
+        for difference in Difference::of(&workload, object, &references, self.rollouts) {
+            let of_all = self.differences.entry(difference).or_default();
+            of_all.push(workload.id.to_string());
+        }
+        let traces = Traces::of(&template);
+        if !traces.is_empty() {
+            self.traces += 1;
+            self.compare(&workload, &traces, &references).await;
+        }
+    }
+
+    /// Finds the sources whose content is not the one that Reloader restarted the workload for last.
+    async fn compare(&mut self, workload: &Workload, traces: &Traces, references: &References) {
+        let mut missed = Vec::new();
+        for source in references.keys().filter(|source| traces.tell_of(source)) {
+            // Two sources can have one variable, which then tells of the other one only.
+            let name = variable(source);
+            let is_alone = references.keys().filter(|it| variable(it) == name).count() == 1;
+            let live = self.hash(&source.within(&workload.id.namespace)).await;
+            if is_alone && live.is_some_and(|live| traces.show_other(source, live)) {
+                missed.push(source);
+            }
+        }
+        if !missed.is_empty() {
+            let sources = missed.into_iter().map(ToString::to_string).collect();
+            self.missed.insert(workload.id.to_string(), sources);
+        }
+    }
+
+    async fn references(&mut self, workload: &Workload) -> References {
+        let (facts, namespace) = (&workload.facts, workload.id.namespace.to_string());
+        if !self.catalogs.contains_key(&namespace) {
+            let listed = self.list(&namespace).await;
+            self.catalogs.insert(namespace.clone(), listed);
+        }
+        let nothing = BTreeMap::new();
+        let catalog = self.catalogs.get(&namespace).unwrap_or(&nothing);
+        resolve(&facts.policy, &facts.usages, catalog, None)
+    }
+
+    async fn list(&mut self, namespace: &str) -> BTreeMap<SourceName, Marks> {
+        let mut listed = BTreeMap::new();
+        for kind in self.settings.followed() {
+            match source::list(self.client, kind, namespace, &self.settings.keys).await {
+                Ok(rows) => listed.extend(rows.into_iter().map(|row| (row.id.source, row.marks))),
+                Err(error) => {
+                    self.unknown.insert(error.in_short());
+                }
+            }
+        }
+        listed
+    }
+
+    /// The hash of what a source holds now; nothing if it is not there, or may not be read.
+    async fn hash(&mut self, id: &SourceId) -> Option<ContentHash> {
+        if let Some(known) = self.hashes.get(id) {
+            return *known;
+        }
+        let keyring = Keyring::blank().ok()?;
+        let hash = match source::read(self.client, id, &keyring, &self.settings).await {
+            Ok(Content::Present { digests, .. }) => digests.hash(),
+            Ok(Content::Absent) => None,
+            Err(error) => {
+                self.unknown.insert(error.in_short());
+                None
+            }
+        };
+        self.hashes.insert(id.clone(), hash);
+        hash
+    }
+
+    fn report(self, reloader: &Installation, flags: Flags, rights: &[String]) -> Report {
+        Report {
+            reloader: format!("Deployment {}/{}", reloader.namespace, reloader.name),
+            image: reloader.image.clone(),
+            flags: flags.shared,
+            watcher_flags: flags.watcher,
+            variables: report::variables(reloader),
+            dropped: flags.dropped,
+            followed: self.followed,
+            restarted_by_reloader: self.traces,
+            differences: self
+                .differences
+                .into_iter()
+                .map(|(difference, workloads)| (difference.sentence(), workloads))
+                .collect(),
+            missed: self.missed,
+            delete: report::delete(reloader, rights),
+            unknown: self.unknown.into_iter().collect(),
+        }
+    }
+}
