@@ -1,5 +1,6 @@
 //! The command line: the only reader of flags and environment.
 
+mod explain;
 mod legacy;
 mod migrate;
 mod policy;
@@ -12,16 +13,10 @@ use tokio::net::TcpListener;
 
 use crate::{
     alerts::{self, Receiver},
-    cluster::{
-        client,
-        error::chain,
-        kind::{Kinds, WorkloadKind},
-        workload::WorkloadId,
-    },
-    explain::{self, Output},
+    cluster::{client, error::chain},
     runtime::{
         ambient::Ambient,
-        metrics::{WatcherMetrics, WebhookMetrics},
+        metrics::{RequestMetrics, WatcherMetrics, WebhookMetrics},
         shutdown,
         telemetry::{self, LogFormat},
     },
@@ -29,6 +24,7 @@ use crate::{
     watcher::{self, Settings},
     webhook::{self, Listeners},
 };
+use explain::ExplainArgs;
 use legacy::LegacyArgs;
 use migrate::MigrateArgs;
 use policy::PolicyArgs;
@@ -135,21 +131,6 @@ struct WebhookArgs {
     policy: PolicyArgs,
 }
 
-#[derive(Args)]
-struct ExplainArgs {
-    /// Which workload, such as deployment/shop.
-    #[arg(value_name = "KIND/NAME")]
-    workload: String,
-    /// Its namespace; that of the kubeconfig's context if not given.
-    #[arg(short, long)]
-    namespace: Option<String>,
-    /// For people or for programs.
-    #[arg(short, long, default_value = "text")]
-    output: Output,
-    #[command(flatten)]
-    policy: PolicyArgs,
-}
-
 fn not_empty(text: &str) -> Result<String, &'static str> {
     if text.is_empty() {
         Err("it must not be empty")
@@ -169,20 +150,6 @@ fn sensible<T>(meaning: Result<T, String>) -> T {
             .error(ErrorKind::ValueValidation, problem)
             .exit()
     })
-}
-
-/// Reads `deployment/shop`.
-fn workload(text: &str, kinds: &Kinds) -> Result<(&'static WorkloadKind, String), String> {
-    let (kind, name) = text
-        .split_once('/')
-        .filter(|(_, name)| !name.is_empty() && !name.contains('/'))
-        .ok_or("write it as KIND/NAME, such as deployment/shop")?;
-    let kind = kinds.find(kind).ok_or_else(|| {
-        let known: Vec<_> = kinds.iter().map(WorkloadKind::resource).collect();
-        let known = known.join(", ");
-        format!("there is no workload kind {kind:?}; there are {known}")
-    })?;
-    Ok((kind, name.to_owned()))
 }
 
 /// Variables without flags: those of Reloader that have none there, either. Values of flags are in the list of
@@ -241,7 +208,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         match cli.command {
             Command::Watcher(args) => run_watcher(args, namespace).await,
             Command::Webhook(args) => run_webhook(args, namespace).await,
-            Command::Explain(args) => run_explain(args, &namespace).await,
+            Command::Explain(args) => explain::run(args, &namespace).await,
             Command::Migrate(args) => migrate::run(args).await,
         }
     })
@@ -272,7 +239,7 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
     let alerts = alerts()?;
     let metrics = metrics()?;
     let shutdown = shutdown::on_signal()?;
-    let client = client::connect().await?;
+    let client = client::connect(counting(&metrics.requests)).await?;
     let admin = listen("--admin-listen", &admin.admin_listen).await?;
     let settings = Settings {
         namespace,
@@ -303,8 +270,8 @@ async fn run_webhook(args: WebhookArgs, namespace: String) -> Result<(), Failure
         args.policy.kinds(),
         Arc::new(sensible(args.policy.settings())),
     );
-    let shutdown = shutdown::on_signal()?;
-    let client = client::connect().await?;
+    let (shutdown, metrics) = (shutdown::on_signal()?, WebhookMetrics::new()?);
+    let client = client::connect(counting(&metrics.requests)).await?;
     let listeners = Listeners {
         webhook: listen("--listen", &args.listen).await?,
         admin: listen("--admin-listen", &args.admin.admin_listen).await?,
@@ -322,49 +289,23 @@ async fn run_webhook(args: WebhookArgs, namespace: String) -> Result<(), Failure
         admin = %listeners.admin.local_addr()?,
         "starting webhook"
     );
-    webhook::run(
-        client,
-        settings,
-        WebhookMetrics::new()?,
-        listeners,
-        shutdown,
-    )
-    .await?;
+    webhook::run(client, settings, metrics, listeners, shutdown).await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Counts requests to the API server.
+fn counting(metrics: &RequestMetrics) -> client::Observer {
+    let metrics = metrics.clone();
+    Arc::new(move |ended| {
+        let method = ended.method.as_str();
+        metrics.ended(method, ended.host, ended.status, ended.took);
+    })
 }
 
 async fn listen(flag: &str, address: &str) -> Result<TcpListener, Failure> {
     let listener = TcpListener::bind(address).await;
     Ok(listener.map_err(|error| format!("cannot listen on {flag} {address:?}: {error}"))?)
-}
-
-async fn run_explain(args: ExplainArgs, restamp_namespace: &str) -> Result<(), Failure> {
-    let ExplainArgs {
-        workload: text,
-        namespace,
-        output,
-        policy,
-    } = args;
-    let (kind, name) = sensible(workload(&text, &policy.kinds()));
-    let policy = sensible(policy.settings());
-    let client = client::connect().await?;
-    let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
-    let id = WorkloadId {
-        kind,
-        namespace: namespace.into(),
-        name: name.into(),
-    };
-    let report = explain::explain(
-        &client,
-        &id,
-        restamp_namespace,
-        &policy,
-        (Ambient::default().now)(),
-    )
-    .await?;
-    std::io::stdout().write_all(report.render(output)?.as_bytes())?;
-    Ok(())
 }
 
 /// The host's name (a pod's is unique at any time) and random digits, since a restarted container keeps

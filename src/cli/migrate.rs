@@ -1,6 +1,6 @@
 //! `restamp migrate`: Reloader's flags, taken as Restamp would take them.
 
-use std::{collections::BTreeSet, io::Write};
+use std::{collections::BTreeSet, io::Write, sync::Arc};
 
 use clap::{Args, Command, Parser};
 
@@ -37,7 +37,7 @@ struct Given {
 }
 
 pub(super) async fn run(args: MigrateArgs) -> Result<(), Failure> {
-    let client = client::connect().await?;
+    let client = client::connect(Arc::new(|_| ())).await?;
     let (namespace, name) = (args.namespace.as_deref(), args.deployment.as_deref());
     let reloader = only(reloader::find(&client, namespace, name).await?)?;
     let flags = flags(&reloader.args)?;

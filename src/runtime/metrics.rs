@@ -3,9 +3,11 @@
 
 mod age;
 mod reloader;
+mod requests;
 
 pub use age::{AgeGauge, Begun, Ongoing};
 pub use reloader::{Outcome, QueueMetrics, ReloaderMetrics, Skip};
+pub use requests::RequestMetrics;
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
@@ -118,6 +120,8 @@ pub struct WatcherMetrics {
     pub restamp_seconds: HistogramVec,
     /// The same facts and others under Reloader's names.
     pub reloader: ReloaderMetrics,
+    /// Requests to the API server.
+    pub requests: RequestMetrics,
 }
 
 impl WatcherMetrics {
@@ -175,6 +179,7 @@ impl WatcherMetrics {
                 "kind",
             )?,
             reloader: ReloaderMetrics::new(&registry)?,
+            requests: RequestMetrics::new(&registry)?,
             registry,
         })
     }
@@ -204,6 +209,8 @@ pub struct WebhookMetrics {
     pub admission_seconds: Histogram,
     /// When the served certificate expires, in seconds since 1970; 0 without one.
     pub certificate_expiry: IntGauge,
+    /// Requests to the API server.
+    pub requests: RequestMetrics,
 }
 
 impl WebhookMetrics {
@@ -238,6 +245,7 @@ impl WebhookMetrics {
                 "restamp_certificate_expiry_timestamp_seconds",
                 "When the served certificate expires, in seconds since 1970; 0 without one.",
             )?,
+            requests: RequestMetrics::new(&registry)?,
             registry,
         })
     }

@@ -8,6 +8,8 @@ use crate::support::{
 use serde_json::json;
 
 const WATCHER: &str = "system:serviceaccount:restamp-system:restamp-watcher";
+/// Its patches, as it counts them itself.
+const PATCHES: &str = "method=\"PATCH\"";
 /// How long after the change requests still count.
 const AFTERWARDS: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -36,6 +38,7 @@ async fn one_changed_secret_of_one_workload_costs_one_get_one_patch_one_event_an
         shop.until_quiet().await;
 
         let mark = audit::mark(&log);
+        let counted_before = watcher.metric(PATCHES).await;
         shop.set_secret("db", &[("password", "two")]).await;
         until("it is restamped", async || {
             shop.stamp(name).await.ok_or("no stamp yet")
@@ -48,6 +51,7 @@ async fn one_changed_secret_of_one_workload_costs_one_get_one_patch_one_event_an
             }
         })
         .await;
+        assert_eq!(watcher.metric(PATCHES).await, counted_before + 1.0);
         // The claim is about a stretch of time, so time has to pass.
         tokio::time::sleep(AFTERWARDS).await;
         let mut asked: Vec<_> = audit::requests_since(&log, &mark, WATCHER)
