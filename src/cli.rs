@@ -2,8 +2,10 @@
 
 mod explain;
 mod legacy;
+mod list;
 mod migrate;
 mod policy;
+mod scope;
 
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
@@ -20,7 +22,10 @@ use crate::{
         shutdown,
         telemetry::{self, LogFormat},
     },
-    stamp::duration::{DurationError, parse_duration},
+    stamp::{
+        duration::{DurationError, parse_duration},
+        settings::PolicySettings,
+    },
     watcher::{self, Settings},
     webhook::{self, Listeners},
 };
@@ -28,6 +33,7 @@ use explain::ExplainArgs;
 use legacy::LegacyArgs;
 use migrate::MigrateArgs;
 use policy::PolicyArgs;
+use scope::ONE_NAMESPACE;
 
 /// Reloader's variable that has restarts counted by namespace.
 const COUNT_BY_NAMESPACE: &str = "METRICS_COUNT_BY_NAMESPACE";
@@ -152,6 +158,15 @@ fn sensible<T>(meaning: Result<T, String>) -> T {
     })
 }
 
+/// What holds for every workload.
+fn settings(policy: &PolicyArgs) -> PolicySettings {
+    let one = std::env::var(ONE_NAMESPACE).ok();
+    if let Some(warning) = policy.scope.warning(one.as_deref()) {
+        tracing::warn!("{warning}");
+    }
+    sensible(policy.settings(one.as_deref()))
+}
+
 /// Variables without flags: those of Reloader that have none there, either. Values of flags are in the list of
 /// processes, and those of alerts are secret.
 fn variables() -> String {
@@ -234,7 +249,7 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
     for warning in legacy.warnings() {
         tracing::warn!("{warning}");
     }
-    let (kinds, policy) = (policy.kinds(), Arc::new(sensible(policy.settings())));
+    let (kinds, policy) = (policy.kinds(), Arc::new(settings(&policy)));
     let ambient = Ambient::default();
     let alerts = alerts()?;
     let metrics = metrics()?;
@@ -258,6 +273,8 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
         admin = %admin.local_addr()?,
         identity = settings.identity,
         settle = ?settings.settle,
+        namespaces = %settings.policy.namespaces,
+        labels = settings.policy.source_labels.as_ref().map(tracing::field::display),
         "starting watcher"
     );
     watcher::run(client, settings, metrics, admin, shutdown).await?;
@@ -266,10 +283,7 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
 }
 
 async fn run_webhook(args: WebhookArgs, namespace: String) -> Result<(), Failure> {
-    let (kinds, policy) = (
-        args.policy.kinds(),
-        Arc::new(sensible(args.policy.settings())),
-    );
+    let (kinds, policy) = (args.policy.kinds(), Arc::new(settings(&args.policy)));
     let (shutdown, metrics) = (shutdown::on_signal()?, WebhookMetrics::new()?);
     let client = client::connect(counting(&metrics.requests)).await?;
     let listeners = Listeners {

@@ -4,7 +4,7 @@ use std::{io::Write, sync::Arc};
 
 use clap::Args;
 
-use super::{Failure, policy::PolicyArgs, sensible};
+use super::{Failure, policy::PolicyArgs, sensible, settings};
 use crate::{
     cluster::{
         client,
@@ -38,7 +38,7 @@ pub(super) async fn run(args: ExplainArgs, restamp_namespace: &str) -> Result<()
         policy,
     } = args;
     let (kind, name) = sensible(workload(&text, &policy.kinds()));
-    let policy = sensible(policy.settings());
+    let policy = settings(&policy);
     let client = client::connect(Arc::new(|_| ())).await?;
     let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     let id = WorkloadId {

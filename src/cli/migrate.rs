@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, io::Write, sync::Arc};
 
 use clap::{Args, Command, Parser};
 
-use super::{Failure, LogArgs, WatcherArgs, legacy::LegacyArgs, policy::PolicyArgs};
+use super::{
+    Failure, LogArgs, WatcherArgs, legacy::LegacyArgs, policy::PolicyArgs, scope::ONE_NAMESPACE,
+};
 use crate::{
     cluster::{
         client,
@@ -40,7 +42,8 @@ pub(super) async fn run(args: MigrateArgs) -> Result<(), Failure> {
     let client = client::connect(Arc::new(|_| ())).await?;
     let (namespace, name) = (args.namespace.as_deref(), args.deployment.as_deref());
     let reloader = only(reloader::find(&client, namespace, name).await?)?;
-    let flags = flags(&reloader.args)?;
+    let one = reloader.env.get(ONE_NAMESPACE).and_then(Option::as_deref);
+    let flags = flags(&reloader.args, one)?;
     let report = migrate::survey(&client, &reloader, flags).await;
     std::io::stdout().write_all(report.render(args.output)?.as_bytes())?;
     Ok(())
@@ -62,8 +65,8 @@ fn only(mut found: Vec<Installation>) -> Result<Installation, String> {
     }
 }
 
-/// What Restamp makes of them.
-fn flags(args: &[String]) -> Result<Flags, String> {
+/// What Restamp makes of them; `one` is the namespace that a variable names.
+fn flags(args: &[String], one: Option<&str>) -> Result<Flags, String> {
     let given = Given::try_parse_from(args).map_err(|error| {
         format!("Restamp does not take the flags of this Reloader as they are: {error}")
     })?;
@@ -71,7 +74,7 @@ fn flags(args: &[String]) -> Result<Flags, String> {
     let (shared, without_effect) = (names_of::<PolicyArgs>(), names_of::<LegacyArgs>());
     let reasons = legacy.warnings();
     let mut flags = Flags {
-        settings: policy.settings()?,
+        settings: policy.settings(one)?,
         kinds: policy.kinds(),
         rollouts: legacy.follows_rollouts(),
         ..Flags::default()
@@ -134,7 +137,7 @@ mod tests {
 
     fn read(args: &[&str]) -> Result<Flags, String> {
         let args: Vec<_> = args.iter().map(ToString::to_string).collect();
-        flags(&args)
+        flags(&args, None)
     }
 
     #[test]
@@ -167,6 +170,21 @@ mod tests {
         assert_eq!(dropped, ["--enable-ha=true", "--is-Argo-Rollouts=true"]);
         assert!(read.dropped.iter().all(|(_, why)| why.len() > 10));
         assert!(read.rollouts && read.settings.auto_reload_all);
+    }
+
+    #[test]
+    fn what_reloader_follows_is_followed() {
+        let selector = "--namespace-selector=\"env=prod\"";
+        let read = read(&[selector, "--namespaces-to-ignore=a"]).unwrap();
+        let shared = [
+            "'--namespace-selector=\"env=prod\"'",
+            "--namespaces-to-ignore=a",
+        ];
+        assert_eq!(read.shared, shared);
+        let namespaces = read.settings.namespaces.to_string();
+        assert_eq!(namespaces, "those with env=prod but a");
+        let one = flags(&[], Some("a")).unwrap();
+        assert_eq!(one.settings.namespaces.to_string(), "a");
     }
 
     #[test]

@@ -5,6 +5,10 @@ use std::{collections::BTreeSet, str::FromStr};
 
 use clap::{ArgAction::Set, Args};
 
+use super::{
+    list::{self, List},
+    scope::ScopeArgs,
+};
 use crate::{
     cluster::kind::{Kinds, WorkloadKind},
     stamp::{
@@ -13,14 +17,14 @@ use crate::{
             PAUSE_PERIOD, PAUSED_AT, PolicyKeys, SEARCH, SECRET_AUTO, SECRET_RELOAD, SETTLE, STAMP,
         },
         policy::parse_bool,
+        selector::is_qualified_name,
         settings::{PolicySettings, ReloadStrategy},
-        source::{SourceKind, is_source_name},
+        source::SourceKind,
     },
 };
 
-/// The longest name part of a key, and the longest prefix (Kubernetes, `IsQualifiedName`).
-const MAX_NAME: usize = 63;
-const MAX_PREFIX: usize = 253;
+/// The workloads that can be ignored.
+const WORKLOAD_TYPES: [&str; 2] = ["jobs", "cronjobs"];
 
 #[derive(Args)]
 #[command(next_help_heading = "Policy, the same for webhook, watcher and explain")]
@@ -47,11 +51,11 @@ pub(super) struct PolicyArgs {
     #[arg(long, value_name = "BOOL", action = Set, default_value = "false", value_parser = true_or_false)]
     reload_on_delete: bool,
     /// Do not watch, read or follow these: configmaps or secrets.
-    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = source_kind)]
-    resources_to_ignore: Vec<SourceKind>,
+    #[arg(long, value_name = "KIND", value_parser = source_kinds)]
+    resources_to_ignore: Vec<List<SourceKind>>,
     /// Do not watch or restart these: jobs (which never are) or cronjobs.
-    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = ["jobs", "cronjobs"])]
-    ignored_workload_types: Vec<String>,
+    #[arg(long, value_name = "KIND", value_parser = workload_types)]
+    ignored_workload_types: Vec<List<&'static str>>,
     /// Whether a CronJob runs at once when a source changes, or takes it with its next run: true or false.
     #[arg(long, value_name = "BOOL", action = Set, default_value = "true", value_parser = true_or_false)]
     run_cronjobs_on_change: bool,
@@ -92,15 +96,19 @@ pub(super) struct PolicyArgs {
     /// What the annotation is called that tells since when Reloader has paused a Deployment.
     #[arg(long, value_name = "KEY", default_value = PAUSED_AT, value_parser = key)]
     pause_deployment_time_annotation: &'static str,
+    #[command(flatten)]
+    pub(super) scope: ScopeArgs,
 }
 
 impl PolicyArgs {
-    /// What they say, if that makes sense.
-    pub(super) fn settings(&self) -> Result<PolicySettings, String> {
+    /// What they say, if that makes sense; `one` is the namespace that a variable names.
+    pub(super) fn settings(&self, one: Option<&str>) -> Result<PolicySettings, String> {
         let settings = PolicySettings {
             keys: self.keys(),
             auto_reload_all: self.auto_reload_all,
-            ignored: self.resources_to_ignore.iter().copied().collect(),
+            ignored: list::all(&self.resources_to_ignore).copied().collect(),
+            namespaces: self.scope.namespaces(one)?,
+            source_labels: self.scope.source_labels()?,
             reload_on_create: self.reload_on_create,
             reload_on_delete: self.reload_on_delete,
             strategy: self.reload_strategy,
@@ -122,7 +130,7 @@ impl PolicyArgs {
     pub(super) fn kinds(&self) -> Kinds {
         let mut kinds = Kinds::default();
         self.workload_kind.iter().for_each(|kind| kinds.add(kind));
-        for ignored in &self.ignored_workload_types {
+        for ignored in list::all(&self.ignored_workload_types) {
             kinds.ignore(ignored);
         }
         if !self.run_cronjobs_on_change {
@@ -203,6 +211,10 @@ fn strategy(text: &str) -> Result<ReloadStrategy, &'static str> {
     }
 }
 
+fn source_kinds(text: &str) -> Result<List<SourceKind>, String> {
+    list::names(text, source_kind)
+}
+
 fn source_kind(text: &str) -> Result<SourceKind, String> {
     let is_called = |kind: &SourceKind| kind.plural().eq_ignore_ascii_case(text);
     let kind = SourceKind::ALL.into_iter().find(is_called);
@@ -214,20 +226,16 @@ fn source_kind(text: &str) -> Result<SourceKind, String> {
     })
 }
 
+fn workload_types(text: &str) -> Result<List<&'static str>, String> {
+    list::names(text, |text| {
+        let found = WORKLOAD_TYPES.into_iter().find(|known| *known == text);
+        found.ok_or_else(|| format!("there are {}", WORKLOAD_TYPES.join(" and ")))
+    })
+}
+
 /// The key of an annotation, for as long as the process lives.
 fn key(text: &str) -> Result<&'static str, String> {
-    let (prefix, name) = match text.split_once('/') {
-        Some((prefix, name)) => (Some(prefix), name),
-        None => (None, text),
-    };
-    let is_inner = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let is_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    let is_name = name.len() <= MAX_NAME
-        && name.chars().all(is_inner)
-        && is_end(name.chars().next())
-        && is_end(name.chars().next_back());
-    let is_prefix = |prefix: &str| prefix.len() <= MAX_PREFIX && is_source_name(prefix);
-    if is_name && prefix.is_none_or(is_prefix) {
+    if is_qualified_name(text) {
         Ok(Box::leak(text.to_owned().into_boxed_str()))
     } else {
         Err("write the key of an annotation, such as example.com/auto".to_owned())
@@ -249,7 +257,7 @@ mod tests {
     fn parse(args: &[&str]) -> Result<PolicySettings, String> {
         let args = ["restamp"].iter().chain(args);
         let program = Program::try_parse_from(args).map_err(|error| error.to_string())?;
-        program.policy.settings()
+        program.policy.settings(None)
     }
 
     #[test]
@@ -310,6 +318,8 @@ mod tests {
         let secrets = Ok(BTreeSet::from([SourceKind::Secret]));
         assert_eq!(ignored(&["--resources-to-ignore", "secrets"]), secrets);
         assert_eq!(ignored(&["--resources-to-ignore=Secrets,secrets"]), secrets);
+        assert_eq!(ignored(&["--resources-to-ignore=\"secrets\", "]), secrets);
+        assert_eq!(ignored(&["--resources-to-ignore="]), Ok(BTreeSet::new()));
         let error = ignored(&["--resources-to-ignore=secret"]).unwrap_err();
         assert!(
             error.contains("there are configmaps and secrets"),
@@ -331,13 +341,17 @@ mod tests {
         };
         let found = |args: &[&str], kind| kinds(args).map(|kinds| kinds.find(kind).is_some());
         assert_eq!(found(&[], "cronjob"), Ok(true));
-        let ignored = ["--ignored-workload-types=jobs,cronjobs"];
-        assert_eq!(found(&ignored, "cronjob"), Ok(false));
+        for ignored in [
+            &["--ignored-workload-types=jobs,cronjobs"][..],
+            &[
+                "--ignored-workload-types=jobs",
+                "--ignored-workload-types=\"cronjobs\"",
+            ],
+        ] {
+            assert_eq!(found(ignored, "cronjob"), Ok(false), "{ignored:?}");
+        }
         let error = kinds(&["--ignored-workload-types=cronjob"]).unwrap_err();
-        assert!(
-            error.contains("[possible values: jobs, cronjobs]"),
-            "{error}"
-        );
+        assert!(error.contains("there are jobs and cronjobs"), "{error}");
         let given = ["--workload-kind=example.com/v1/widgets/Widget=spec.template"];
         assert_eq!(found(&given, "widgets.example.com"), Ok(true));
     }

@@ -11,6 +11,7 @@ pub mod job;
 pub mod key;
 pub mod kind;
 pub mod lease;
+pub mod namespace;
 pub mod reloader;
 pub mod source;
 pub mod workload;

@@ -75,6 +75,13 @@ impl SourceMetadata {
     }
 }
 
+impl SourceMetadata {
+    /// The name of the object, if that is all that matters.
+    pub fn into_name(self) -> Option<Box<str>> {
+        self.metadata.name.map(Into::into)
+    }
+}
+
 impl std::fmt::Debug for SourceMetadata {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SourceMetadata({})", self.name_any())
@@ -187,7 +194,7 @@ impl Resource for SourceMetadata {
     }
 }
 
-/// Lists the sources of a kind in a namespace, metadata only.
+/// Lists the sources of a kind in a namespace that are followed, metadata only.
 ///
 /// # Errors
 /// When the API server does not answer with the list.
@@ -195,7 +202,7 @@ pub async fn list(
     client: &Client,
     kind: SourceKind,
     namespace: &str,
-    keys: &PolicyKeys,
+    settings: &PolicySettings,
 ) -> Result<Vec<Row>, Error> {
     let request = Request {
         verb: "list",
@@ -205,14 +212,21 @@ pub async fn list(
     };
     let api: Api<SourceMetadata> =
         Api::namespaced_with(client.clone(), namespace, &api_resource(kind));
-    let found = request
-        .send(api.list(&kube::api::ListParams::default()))
-        .await?;
+    let params = kube::api::ListParams {
+        label_selector: settings.labels_of(kind).map(ToString::to_string),
+        ..kube::api::ListParams::default()
+    };
+    let found = request.send(api.list(&params)).await?;
     Ok(found
         .items
         .into_iter()
-        .filter_map(|item| item.into_row(kind, keys))
+        .filter_map(|item| item.into_row(kind, &settings.keys))
         .collect())
+}
+
+fn get(id: &SourceId) -> Request {
+    let SourceName { kind, name } = &id.source;
+    Request::object("get", kind.plural(), &id.namespace, name)
 }
 
 /// What a read found.
@@ -220,6 +234,8 @@ pub async fn list(
 pub enum Content {
     /// There is no such source.
     Absent,
+    /// It lacks the labels that a source needs to be followed. It was dropped as it came.
+    NotFollowed,
     /// It was read, digested, and dropped.
     Present {
         /// The version that was read.
@@ -241,14 +257,9 @@ pub async fn read(
     keyring: &Keyring,
     settings: &PolicySettings,
 ) -> Result<Content, Error> {
-    let request = Request::object(
-        "get",
-        id.source.kind.plural(),
-        &id.namespace,
-        &id.source.name,
-    );
+    let request = get(id);
     // Not through the client's own decoding: it logs the text that it cannot decode.
-    match request.send(fetch(client, id)).await {
+    match request.send(fetch(client, id, OBJECT)).await {
         Err(Error::NotFound { .. }) => Ok(Content::Absent),
         Err(error) => Err(error),
         Ok(body) => {
@@ -257,7 +268,46 @@ pub async fn read(
     }
 }
 
-async fn fetch(client: &Client, id: &SourceId) -> kube::Result<bytes::Bytes> {
+/// As [`read`], of a source that nobody has seen yet. Where labels decide, they are looked at first: a payload that is
+/// not followed is not asked for. A source that does not exist is [`Content::NotFollowed`] then, too.
+///
+/// # Errors
+/// As [`read`].
+pub async fn read_unseen(
+    client: &Client,
+    id: &SourceId,
+    keyring: &Keyring,
+    settings: &PolicySettings,
+) -> Result<Content, Error> {
+    if let Some(selector) = settings.labels_of(id.source.kind) {
+        let request = get(id);
+        match request.send(fetch(client, id, METADATA)).await {
+            Ok(body) if !selector.matches(&labels(request, &body)?) => {
+                return Ok(Content::NotFollowed);
+            }
+            Ok(_) => {}
+            Err(Error::NotFound { .. }) => return Ok(Content::NotFollowed),
+            Err(error) => return Err(error),
+        }
+    }
+    read(client, id, keyring, settings).await
+}
+
+fn labels(request: Request, body: &[u8]) -> Result<BTreeMap<String, String>, Error> {
+    match serde_json::from_slice::<Payload>(body) {
+        Ok(found) => Ok(found.metadata.labels.unwrap_or_default()),
+        Err(error) => Err(Error::Unreadable {
+            request,
+            what: json::describe(&error),
+        }),
+    }
+}
+
+/// What is accepted as an answer: the object, or no more of it than its metadata.
+const OBJECT: &str = "application/json";
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
+async fn fetch(client: &Client, id: &SourceId, accept: &str) -> kube::Result<bytes::Bytes> {
     let path = format!(
         "/api/v1/namespaces/{}/{}/{}",
         id.namespace,
@@ -265,6 +315,7 @@ async fn fetch(client: &Client, id: &SourceId) -> kube::Result<bytes::Bytes> {
         id.source.name
     );
     let request = http::Request::get(path)
+        .header(http::header::ACCEPT, accept)
         .body(Body::empty())
         .map_err(kube::Error::HttpError)?;
     let response = client.send(request).await?;
@@ -296,6 +347,8 @@ struct PayloadMetadata {
     uid: Box<str>,
     resource_version: Box<str>,
     #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(default)]
     annotations: Option<TrueAnnotations>,
 }
 
@@ -306,6 +359,11 @@ fn digest(
     body: &[u8],
 ) -> Result<Content, String> {
     let payload: Payload = serde_json::from_slice(body).map_err(|error| json::describe(&error))?;
+    let labels = payload.metadata.labels.unwrap_or_default();
+    let selector = settings.labels_of(id.source.kind);
+    if selector.is_some_and(|selector| !selector.matches(&labels)) {
+        return Ok(Content::NotFollowed);
+    }
     let data = payload.data.unwrap_or_default();
     let (texts, encoded) = match id.source.kind {
         SourceKind::ConfigMap => (data, payload.binary_data.unwrap_or_default()),

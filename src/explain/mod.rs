@@ -18,15 +18,17 @@ use crate::{
         Error,
         error::chain,
         key::{self, KeyError},
+        namespace,
         source::{self, Content},
         workload::{self, Life, Workload, WorkloadId},
     },
     stamp::{
         decide::{Case, Comparison, Decision, Live, compare, decide, source_warnings},
         digest::{KeyTooShort, Keyring},
+        observed::Observed,
         policy::Marks,
         reason::Reason,
-        references::{Catalog, Reference, References, resolve},
+        references::{Listed, Reference, References, resolve},
         settings::PolicySettings,
         source::SourceName,
     },
@@ -64,6 +66,8 @@ pub async fn explain(
 /// Everything that the answer rests on.
 struct Seen<'a> {
     policy: &'a PolicySettings,
+    /// Whether the namespace is followed.
+    in_scope: bool,
     workload: Workload,
     /// Nothing if it may not be read: then nothing can be compared.
     key: Option<Keyring>,
@@ -88,23 +92,31 @@ impl<'a> Seen<'a> {
             .ok();
         // Stands in where the key may not be read.
         let blank = Keyring::blank()?;
-        let listed = list(client, &workload, policy, &mut unknown).await;
+        let in_scope =
+            namespace::is_followed(client, &workload.id.namespace, &policy.namespaces).await;
+        let in_scope = in_scope
+            .map_err(|error| unknown.push(unknown_because(&error)))
+            .unwrap_or(true);
         let facts = &workload.facts;
-        let recorded = facts
-            .observed
-            .as_ref()
-            .and_then(|observed| observed.entries());
-        let references = resolve(&facts.policy, &facts.usages, &listed, recorded);
+        let (mut listed, mut references) = (BTreeMap::new(), References::new());
+        if in_scope && facts.policy.opted_in() {
+            listed = list(client, &workload, policy, &mut unknown).await;
+            let (rows, settings) = (&listed, policy);
+            let recorded = facts.observed.as_ref().and_then(Observed::entries);
+            let catalog = Listed { rows, settings };
+            references = resolve(&facts.policy, &facts.usages, &catalog, recorded);
+        }
         let mut contents = BTreeMap::new();
         for name in references.keys() {
             let id = name.within(&workload.id.namespace);
             let keyring = key.as_ref().unwrap_or(&blank);
-            let read = source::read(client, &id, keyring, policy).await;
+            let read = source::read_unseen(client, &id, keyring, policy).await;
             unknown.extend(read.as_ref().err().map(unknown_because));
             contents.insert(name.clone(), read);
         }
         Ok(Self {
             policy,
+            in_scope,
             workload,
             key,
             blank,
@@ -161,14 +173,16 @@ impl<'a> Seen<'a> {
     fn live(&self, name: &SourceName) -> Live<'_> {
         match self.contents.get(name) {
             Some(Ok(Content::Absent)) => Live::Absent,
+            Some(Ok(Content::NotFollowed)) if self.policy.unseen_is_absent() => Live::Absent,
             Some(Ok(Content::Present { digests, .. })) => Live::Present(digests),
-            Some(Err(_)) | None => Live::Unreadable,
+            Some(Ok(Content::NotFollowed) | Err(_)) | None => Live::Unreadable,
         }
     }
 
     fn state(&self, name: &SourceName, compared: Option<Comparison>) -> String {
         match self.contents.get(name) {
             Some(Err(error)) => unknown_because(error),
+            Some(Ok(Content::NotFollowed)) => format!("{UNSEEN}; what is recorded stays"),
             _ => state(compared, self.live(name)).to_owned(),
         }
     }
@@ -176,6 +190,9 @@ impl<'a> Seen<'a> {
     fn conclusion(&self, case: &Case<'_>, now: Timestamp) -> (Action, String, String) {
         let named =
             |action, reason: Reason| (action, reason.to_string(), reason.sentence().to_owned());
+        if !self.in_scope {
+            return named(Action::Nothing, Reason::NamespaceNotSelected);
+        }
         if !self.workload.facts.policy.opted_in() {
             return named(Action::Nothing, Reason::NotOptedIn);
         }
@@ -209,17 +226,22 @@ impl<'a> Seen<'a> {
         let facts = &self.workload.facts;
         let unused = |(name, _): &(&SourceName, _)| !self.references.contains_key(*name);
         facts.usages.iter().filter(unused).map(|(name, usage)| {
-            let marks = self.listed.marks(name).unwrap_or_default();
-            let by = facts.policy.select(name, marks, true);
+            let marks = self.listed.get(name).copied();
+            let by = facts.policy.select(name, marks.unwrap_or_default(), true);
+            let is_unseen = self.in_scope && by.is_selected() && marks.is_none();
+            let state = if is_unseen { UNSEEN } else { "not followed" };
             let reference = Reference {
                 usage: usage.clone(),
                 by,
                 literal: true,
             };
-            SourceReport::new(name, &reference, &facts.policy, "not followed".to_owned())
+            SourceReport::new(name, &reference, &facts.policy, state.to_owned())
         })
     }
 }
+
+/// Of a source that nothing can be said of.
+const UNSEEN: &str = "does not exist, or lacks the labels that are asked for";
 
 fn state(comparison: Option<Comparison>, live: Live<'_>) -> &'static str {
     match (comparison, live) {
@@ -247,7 +269,7 @@ fn unknown_because(error: &Error) -> String {
     format!("unknown: {}", error.in_short())
 }
 
-/// The sources of the workload's namespace, as far as they may be listed.
+/// The sources of the workload's namespace that are followed, as far as they may be listed.
 async fn list(
     client: &Client,
     workload: &Workload,
@@ -255,11 +277,8 @@ async fn list(
     unknown: &mut Vec<String>,
 ) -> BTreeMap<SourceName, Marks> {
     let mut listed = BTreeMap::new();
-    if !workload.facts.policy.opted_in() {
-        return listed;
-    }
     for kind in policy.followed() {
-        match source::list(client, kind, &workload.id.namespace, &policy.keys).await {
+        match source::list(client, kind, &workload.id.namespace, policy).await {
             Ok(rows) => listed.extend(rows.into_iter().map(|row| (row.id.source, row.marks))),
             Err(error) => unknown.push(unknown_because(&error)),
         }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::{
     cluster::{
         kind::{Kinds, WorkloadKind},
+        namespace,
         reloader::{self, Installation},
         source::{self, Content},
         workload::{self, Workload},
@@ -19,7 +20,7 @@ use crate::{
         digest::Keyring,
         pod::PodTemplate,
         policy::Marks,
-        references::{References, resolve},
+        references::{Listed, References, resolve},
         reloader::{ContentHash, Traces, variable},
         settings::{PolicySettings, ReloadStrategy},
         source::{SourceId, SourceName},
@@ -54,6 +55,7 @@ pub async fn survey(client: &Client, reloader: &Installation, flags: Flags) -> R
             ..flags.settings.clone()
         },
         rollouts: flags.rollouts,
+        namespaces: BTreeMap::new(),
         catalogs: BTreeMap::new(),
         hashes: BTreeMap::new(),
         followed: BTreeMap::new(),
@@ -79,6 +81,8 @@ struct Survey<'a> {
     client: &'a Client,
     settings: PolicySettings,
     rollouts: bool,
+    /// Whether they are followed.
+    namespaces: BTreeMap<String, bool>,
     catalogs: BTreeMap<String, BTreeMap<SourceName, Marks>>,
     hashes: BTreeMap<SourceId, Option<ContentHash>>,
     followed: BTreeMap<&'static str, usize>,
@@ -117,7 +121,7 @@ impl Survey<'_> {
         let Some(workload) = Workload::parse(kind, object, &self.settings) else {
             return;
         };
-        if !workload.facts.policy.opted_in() {
+        if !workload.facts.policy.opted_in() || !self.follows(&workload.id.namespace).await {
             return;
         }
         *self.followed.entry(kind.kind).or_default() += 1;
@@ -134,6 +138,22 @@ impl Survey<'_> {
             self.traces += 1;
             self.compare(&workload, &traces, &references).await;
         }
+    }
+
+    async fn follows(&mut self, namespace: &str) -> bool {
+        if let Some(known) = self.namespaces.get(namespace) {
+            return *known;
+        }
+        let namespaces = &self.settings.namespaces;
+        let is_followed = match namespace::is_followed(self.client, namespace, namespaces).await {
+            Ok(is_followed) => is_followed,
+            Err(error) => {
+                self.unknown.insert(error.in_short());
+                true
+            }
+        };
+        self.namespaces.insert(namespace.to_owned(), is_followed);
+        is_followed
     }
 
     /// Finds the sources whose content is not the one that Reloader restarted the workload for last.
@@ -161,14 +181,17 @@ impl Survey<'_> {
             self.catalogs.insert(namespace.clone(), listed);
         }
         let nothing = BTreeMap::new();
-        let catalog = self.catalogs.get(&namespace).unwrap_or(&nothing);
-        resolve(&facts.policy, &facts.usages, catalog, None)
+        let catalog = Listed {
+            rows: self.catalogs.get(&namespace).unwrap_or(&nothing),
+            settings: &self.settings,
+        };
+        resolve(&facts.policy, &facts.usages, &catalog, None)
     }
 
     async fn list(&mut self, namespace: &str) -> BTreeMap<SourceName, Marks> {
         let mut listed = BTreeMap::new();
         for kind in self.settings.followed() {
-            match source::list(self.client, kind, namespace, &self.settings.keys).await {
+            match source::list(self.client, kind, namespace, &self.settings).await {
                 Ok(rows) => listed.extend(rows.into_iter().map(|row| (row.id.source, row.marks))),
                 Err(error) => {
                     self.unknown.insert(error.in_short());
@@ -184,9 +207,9 @@ impl Survey<'_> {
             return *known;
         }
         let keyring = Keyring::blank().ok()?;
-        let hash = match source::read(self.client, id, &keyring, &self.settings).await {
+        let hash = match source::read_unseen(self.client, id, &keyring, &self.settings).await {
             Ok(Content::Present { digests, .. }) => digests.hash(),
-            Ok(Content::Absent) => None,
+            Ok(Content::Absent | Content::NotFollowed) => None,
             Err(error) => {
                 self.unknown.insert(error.in_short());
                 None

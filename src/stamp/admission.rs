@@ -16,7 +16,7 @@ use super::{
     reason::Reason,
     references::{Catalog, resolve},
     settings::{PolicySettings, ReloadStrategy},
-    source::{SourceKind, SourceName},
+    source::{SourceId, SourceKind, SourceName},
     stamp::Stamp,
     warning::Warning,
 };
@@ -67,6 +67,19 @@ pub struct Found {
     pub marks: Marks,
     /// What it holds.
     pub digests: SourceDigests,
+}
+
+impl Found {
+    /// A source that is not followed, and was not read.
+    pub fn ignored(id: &SourceId, keyring: &Keyring) -> Self {
+        Self {
+            marks: Marks {
+                ignored: true,
+                matched: false,
+            },
+            digests: SourceDigests::of(keyring, id.clone(), &[]),
+        }
+    }
 }
 
 /// What was read; nothing for a source that does not exist.
@@ -125,7 +138,8 @@ impl Admission<'_> {
     pub fn stamp(&self, fresh: &Fresh, reads: &Reads, keyring: &Keyring) -> Verdict {
         let facts = &fresh.facts;
         let references = resolve(&facts.policy, &facts.usages, &Seen(reads), recorded(facts));
-        if references.is_empty() {
+        // What is recorded of sources that are not followed any more is not what these pods start on.
+        if references.is_empty() && recorded(facts).is_none_or(BTreeMap::is_empty) {
             return self.keep(facts, Reason::NoSources);
         }
         let live = |source: &SourceName| match reads.get(source) {

@@ -29,7 +29,7 @@ pub enum Live<'a> {
     Absent,
     /// It was read.
     Present(&'a SourceDigests),
-    /// It could not be read; nothing is concluded from that.
+    /// It could not be read, or is not among those that are seen; nothing is concluded from that.
     Unreadable,
 }
 

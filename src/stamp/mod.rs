@@ -30,6 +30,8 @@ pub mod policy;
 pub mod reason;
 pub mod references;
 pub mod reloader;
+pub mod scope;
+pub mod selector;
 pub mod settings;
 pub mod source;
 #[allow(clippy::module_inception)]

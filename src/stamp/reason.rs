@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Reason {
     /// No annotation asks for it.
     NotOptedIn,
+    /// Its namespace is not among those that are followed.
+    NamespaceNotSelected,
     /// Opted in, but it uses no source that its annotations select.
     NoSources,
     /// Every recorded digest is the live one.
@@ -50,8 +52,9 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 20] = [
+    pub const ALL: [Reason; 21] = [
         Reason::NotOptedIn,
+        Reason::NamespaceNotSelected,
         Reason::NoSources,
         Reason::Current,
         Reason::Unreadable,
@@ -77,6 +80,7 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::NotOptedIn => "NotOptedIn",
+            Reason::NamespaceNotSelected => "NamespaceNotSelected",
             Reason::NoSources => "NoSources",
             Reason::Current => "Current",
             Reason::Unreadable => "Unreadable",
@@ -103,6 +107,7 @@ impl Reason {
     pub fn sentence(self) -> &'static str {
         match self {
             Reason::NotOptedIn => "no annotation asks for restarts",
+            Reason::NamespaceNotSelected => "its namespace is not among those that are followed",
             Reason::NoSources => "it uses no ConfigMap or Secret that its annotations select",
             Reason::Current => "it runs on the live content",
             Reason::Unreadable => "a source cannot be read, and without it nothing can be compared",

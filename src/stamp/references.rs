@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     observed::Entries,
     policy::{Marks, Policy, Selection},
+    settings::PolicySettings,
     source::{Keys, SourceKind, SourceName, Usage},
 };
 
@@ -14,17 +15,33 @@ pub trait Catalog {
     fn marks(&self, source: &SourceName) -> Option<Marks>;
     /// The names of the sources of a kind.
     fn names(&self, kind: SourceKind) -> Box<dyn Iterator<Item = &str> + '_>;
+    /// Whether there may be sources of a kind that are not followed and so not known: then what is neither known nor
+    /// recorded is no reference.
+    fn is_partial(&self, _kind: SourceKind) -> bool {
+        false
+    }
 }
 
-/// What a list of them shows.
-impl Catalog for BTreeMap<SourceName, Marks> {
+/// What a list of those that are followed shows.
+pub struct Listed<'a> {
+    /// The sources of one namespace.
+    pub rows: &'a BTreeMap<SourceName, Marks>,
+    /// What they were listed by.
+    pub settings: &'a PolicySettings,
+}
+
+impl Catalog for Listed<'_> {
     fn marks(&self, source: &SourceName) -> Option<Marks> {
-        self.get(source).copied()
+        self.rows.get(source).copied()
+    }
+
+    fn is_partial(&self, kind: SourceKind) -> bool {
+        self.settings.sees_part_of(kind)
     }
 
     fn names(&self, kind: SourceKind) -> Box<dyn Iterator<Item = &str> + '_> {
         let of_kind = move |source: &&SourceName| source.kind == kind;
-        Box::new(self.keys().filter(of_kind).map(|source| &*source.name))
+        Box::new(self.rows.keys().filter(of_kind).map(|source| &*source.name))
     }
 }
 
@@ -60,7 +77,10 @@ pub fn resolve(
             ignored: false,
             matched: is_recorded,
         };
-        let marks = catalog.marks(source).unwrap_or(gone);
+        let marks = match catalog.marks(source) {
+            None if catalog.is_partial(source.kind) && !is_recorded => continue,
+            marks => marks.unwrap_or(gone),
+        };
         let by = policy.select(source, marks, true);
         if by.is_selected() {
             found.insert(
@@ -92,7 +112,11 @@ fn add_named(
         if found.contains_key(&source) {
             return;
         }
-        let marks = catalog.marks(&source).unwrap_or_default();
+        let is_recorded = recorded.is_some_and(|entries| entries.contains_key(&source));
+        let marks = match catalog.marks(&source) {
+            None if catalog.is_partial(kind) && !is_recorded => return,
+            marks => marks.unwrap_or_default(),
+        };
         let by = policy.select(&source, marks, false);
         if by.is_selected() {
             let usage = Usage {
@@ -153,7 +177,17 @@ mod tests {
     }
 
     /// The references of a workload whose pods use Secret `db`.
-    fn found(key: &str, value: &str, catalog: &Known, recorded: Option<&Entries>) -> Vec<String> {
+    fn found(key: &str, value: &str, rows: &Known, recorded: Option<&Entries>) -> Vec<String> {
+        let settings = &PolicySettings::default();
+        found_in(&Listed { rows, settings }, key, value, recorded)
+    }
+
+    fn found_in(
+        catalog: &Listed<'_>,
+        key: &str,
+        value: &str,
+        recorded: Option<&Entries>,
+    ) -> Vec<String> {
         let annotations = BTreeMap::from([(key.to_owned(), value.to_owned())]);
         let (policy, _) = Policy::parse(&annotations, &BTreeMap::new(), &PolicySettings::default());
         let usage = Usage {
@@ -230,5 +264,27 @@ mod tests {
             found(SEARCH, "true", &known(&[]), Some(&recorded(&["db"]))),
             ["db"]
         );
+    }
+
+    #[test]
+    fn what_may_only_lack_a_label_is_followed_if_it_is_known_or_recorded() {
+        let settings = &PolicySettings {
+            source_labels: Some("team".parse().unwrap()),
+            ..PolicySettings::default()
+        };
+        let found = |key, value, rows: &[(&str, Marks)], recorded: Option<&Entries>| {
+            let rows = &known(rows);
+            found_in(&Listed { rows, settings }, key, value, recorded).join(" ")
+        };
+        for (key, value) in [(AUTO, "true"), (SECRET_RELOAD, "db"), (SECRET_RELOAD, "d.")] {
+            assert_eq!(found(key, value, &[], None), "", "{value}");
+            assert_ne!(found(key, value, &[("db", PLAIN)], None), "", "{value}");
+            let recorded = recorded(&["db"]);
+            assert_ne!(found(key, value, &[], Some(&recorded)), "", "{value}");
+        }
+        assert_eq!(found(SECRET_RELOAD, "token", &[], None), "");
+        let recorded = recorded(&["token"]);
+        let kept = found(SECRET_RELOAD, "token", &[], Some(&recorded));
+        assert_eq!(kept, "token*");
     }
 }

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use super::{
     Settings,
     jobs::{Done, Jobs},
+    namespaces::Selected,
     queue::Queue,
     record::Record,
     sources::{Seq, Sources},
@@ -32,7 +33,8 @@ use crate::{
     stamp::{
         digest::{KEY_BYTES, Keyring},
         index::Index,
-        source::{SourceId, SourceKind},
+        scope::Scope,
+        source::SourceId,
     },
 };
 
@@ -63,7 +65,8 @@ pub struct Engine {
     /// Workloads that wait for a read.
     pub(super) waiting: BTreeMap<SourceId, BTreeSet<WorkloadId>>,
     pub(super) index: Index<WorkloadId>,
-    pub(super) listing: BTreeMap<&'static str, BTreeSet<WorkloadId>>,
+    pub(super) listing: BTreeMap<(&'static str, Scope), BTreeSet<WorkloadId>>,
+    pub(super) selected: Option<Selected>,
     held_key: Option<Arc<HeldKey>>,
     /// When the last look at the key's Secret began that counted.
     pub(super) key_seen: Seq,
@@ -85,12 +88,13 @@ impl Engine {
     ) -> Self {
         Self {
             jobs: Jobs::new(client, &settings.namespace, settings.policy.clone()),
+            sources: Sources::new(settings.policy.clone()),
+            selected: Selected::new(&settings.policy),
             settings,
             metrics,
             readiness,
             alerts,
             queue: Queue::default(),
-            sources: Sources::default(),
             records: BTreeMap::new(),
             keyring: None,
             keyring_since: 0,
@@ -162,8 +166,9 @@ impl Engine {
 
     /// Whether anything can be decided and written now.
     fn may_step(&self) -> bool {
-        let mut followed = self.settings.policy.followed();
-        let knows = self.keyring.is_some() && followed.all(|kind| self.sources.is_listed(kind));
+        let mut scopes = self.settings.policy.namespaces.scopes();
+        let knows_any = scopes.any(|scope| self.sources.is_listed(scope));
+        let knows = self.keyring.is_some() && knows_any && self.knows_namespaces();
         self.leads && knows && self.jobs.may_write()
     }
 
@@ -250,7 +255,8 @@ impl Engine {
             Ok((keyring, held)) => {
                 self.readiness.has(KEY);
                 self.held_key = Some(Arc::new(held));
-                if self.settings.policy.ignored.contains(&SourceKind::Secret) {
+                let secret = key::secret(&self.settings.namespace);
+                if !self.settings.policy.watches(&secret) {
                     // Its watch would tell.
                     self.key_wanted = Some(Instant::now() + KEY_REFRESH);
                 }

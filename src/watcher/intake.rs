@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     engine::Engine,
     record::Record,
-    sources::{Absence, Change, Sources},
+    sources::{Absence, Change, Part, Sources},
     streams::Input,
 };
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     },
     stamp::{
         index::Interests,
+        scope::Scope,
         source::{SourceId, SourceKind, SourceName},
     },
 };
@@ -41,27 +42,36 @@ impl Engine {
     /// Takes in what a watch tells.
     pub(super) fn take_in(&mut self, input: Input) {
         match input {
-            Input::Workload(kind, event) => self.workload_event(kind, event),
-            Input::Source(kind, event) => self.source_event(kind, event),
-            Input::SourcesUnheard(kind) => self.sources.broke_off(kind),
+            Input::Workload(kind, scope, event) => self.workload_event(kind, scope, event),
+            Input::Source(part, event) => self.source_event(part, event),
+            Input::SourcesUnheard(part) => self.sources.broke_off(part),
+            Input::Namespace(event) => self.namespace_event(event),
         }
     }
 
-    fn workload_event(&mut self, kind: &'static WorkloadKind, event: Event<Box<Workload>>) {
+    fn workload_event(
+        &mut self,
+        kind: &'static WorkloadKind,
+        scope: Scope,
+        event: Event<Box<Workload>>,
+    ) {
+        let part = (kind.kind, scope);
         match event {
             Event::Init => {
-                self.listing.insert(kind.kind, BTreeSet::new());
+                self.listing.insert(part, BTreeSet::new());
             }
             Event::InitApply(workload) => {
-                if let Some(listed) = self.listing.get_mut(kind.kind) {
+                if let Some(listed) = self.listing.get_mut(&part) {
                     listed.insert(workload.id.clone());
                 }
                 self.received(*workload, Via::List);
             }
             Event::InitDone => {
-                let listed = self.listing.remove(kind.kind).unwrap_or_default();
-                let of_kind = |id: &&WorkloadId| id.kind.kind == kind.kind && !listed.contains(id);
-                let gone: Vec<_> = self.records.keys().filter(of_kind).cloned().collect();
+                let listed = self.listing.remove(&part).unwrap_or_default();
+                let of_part =
+                    |id: &&WorkloadId| id.kind.kind == kind.kind && scope.contains(&id.namespace);
+                let known = self.records.keys().filter(of_part);
+                let gone: Vec<_> = known.filter(|id| !listed.contains(id)).cloned().collect();
                 gone.iter().for_each(|id| self.forget(id));
             }
             Event::Apply(workload) => {
@@ -148,9 +158,14 @@ impl Engine {
         }
     }
 
-    fn source_event(&mut self, kind: SourceKind, event: Event<Row>) {
-        let seq = self.tick();
-        for change in self.sources.apply(kind, event, seq) {
+    fn source_event(&mut self, part: Part, event: Event<Row>) {
+        let (seq, (_, scope)) = (self.tick(), part);
+        let was_listed = self.sources.is_listed(scope);
+        let changes = self.sources.apply(part, event, seq);
+        if !was_listed && self.sources.is_listed(scope) {
+            self.scope_listed(scope);
+        }
+        for change in changes {
             self.tally_source(&change);
             if change.id == key::secret(&self.settings.namespace) && self.leads {
                 self.key_wanted = Some(Instant::now());
@@ -161,7 +176,7 @@ impl Engine {
 
     fn source_changed(&mut self, change: &Change) {
         let now = Instant::now();
-        let session = self.sources.session(change.id.source.kind);
+        let session = self.sources.session(&change.id);
         for id in self.affected(&change.id) {
             if let Some(record) = self.records.get_mut(&id) {
                 record.source_changed(&change.id.source, change.appeared.as_ref(), session);

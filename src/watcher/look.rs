@@ -195,7 +195,7 @@ impl<'a> Look<'a> {
             .max();
         let unheard = unchanged.into_iter().map(|(source, _)| self.id(source));
         let unheard = unheard
-            .filter(|id| self.sources.is_broken(id.source.kind))
+            .filter(|id| self.sources.is_broken(id))
             .map(|id| (id, found.unwrap_or_default().max(self.record.tried)));
         let all = differ.into_iter().map(|id| (id, received)).chain(unheard);
         all.filter(|(id, since)| !self.sources.was_read_after(id, *since))

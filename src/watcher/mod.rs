@@ -12,6 +12,7 @@ mod engine;
 mod intake;
 mod jobs;
 mod look;
+mod namespaces;
 mod pause;
 mod queue;
 mod record;
@@ -105,11 +106,16 @@ pub async fn run(
         wall_clock: settings.ambient.now,
     };
     let mut tasks = Tasks::new(shutdown.clone());
-    for kind in settings.kinds.iter() {
-        tasks.spawn("watch", streams.clone().workloads(kind));
+    for scope in settings.policy.namespaces.scopes() {
+        for kind in settings.kinds.iter() {
+            tasks.spawn("watch", streams.clone().workloads(kind, scope));
+        }
+        for kind in settings.policy.followed() {
+            tasks.spawn("watch", streams.clone().sources(kind, scope));
+        }
     }
-    for kind in settings.policy.followed() {
-        tasks.spawn("watch", streams.clone().sources(kind));
+    if let Some(selector) = settings.policy.namespaces.selector() {
+        tasks.spawn("watch", streams.clone().namespaces(selector));
     }
     drop(streams);
     let alerts = start_alerts(&settings, &metrics, &mut tasks, shutdown.clone());

@@ -3,9 +3,14 @@
 //! Watches lag. A read is trusted while nothing newer than it has been seen: it shows the very version
 //! of the row, or it began after the row was received (reads are quorum reads).
 
+mod catalog;
+mod change;
 mod deletions;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use kube::runtime::watcher::Event;
 
@@ -18,63 +23,36 @@ use crate::{
         decide::Live,
         digest::SourceDigests,
         policy::Marks,
-        references::Catalog,
-        source::{SourceId, SourceKind, SourceName},
+        scope::Scope,
+        settings::PolicySettings,
+        source::{SourceId, SourceKind},
     },
 };
 
+pub use catalog::NamespaceSources;
+pub use change::{Absence, Change, What};
 use deletions::{Deletions, UNPLACED};
 
 /// Counts what happens, to tell what came before what.
 pub type Seq = u64;
 
-/// What an event did to a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// Which source.
-    pub id: SourceId,
-    /// What happened to it.
-    pub what: What,
-    /// Its version, if it has just appeared after it had not existed, seen without a gap.
-    pub appeared: Option<Version>,
-}
-
-/// What happened to a source, as the table shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
-    /// It was not known before.
-    Added,
-    /// It has another version or other marks.
-    Updated {
-        /// Whether it is marked to be ignored now.
-        ignored: bool,
-    },
-    /// It is gone.
-    Deleted,
-}
-
-/// What became of a source since a workload's template was written without it, in a watch without a gap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absence<'a> {
-    /// Nothing; it has been watched since then.
-    Lasting(Seq),
-    /// Its first event was that it appeared, at this version, and it was the only one.
-    Ended(&'a Version),
-}
+/// The sources that one watch is of.
+pub type Part = (SourceKind, Scope);
 
 /// The table of sources.
 #[derive(Default)]
 pub struct Sources {
+    policy: Arc<PolicySettings>,
     rows: BTreeMap<SourceId, SeenRow>,
-    listing: BTreeMap<SourceKind, BTreeMap<SourceId, Row>>,
-    listed: BTreeSet<SourceKind>,
-    /// Kinds whose watch has ended with an error, and told nothing since.
-    broken: BTreeSet<SourceKind>,
-    sessions: BTreeMap<SourceKind, Seq>,
+    listing: BTreeMap<Part, BTreeMap<SourceId, Row>>,
+    listed: BTreeSet<Part>,
+    /// Those whose watch has ended with an error, and told nothing since.
+    broken: BTreeSet<Part>,
+    sessions: BTreeMap<Part, Seq>,
     reads: BTreeMap<SourceId, Read>,
     /// Reads under way, and whether the source changed since they began.
     reading: BTreeMap<SourceId, bool>,
-    deletions: BTreeMap<SourceKind, Deletions>,
+    deletions: BTreeMap<Part, Deletions>,
 }
 
 struct SeenRow {
@@ -117,30 +95,38 @@ impl Found {
 }
 
 impl Sources {
+    /// A table of what is followed, with nothing in it.
+    pub fn new(policy: Arc<PolicySettings>) -> Self {
+        Self {
+            policy,
+            ..Self::default()
+        }
+    }
+
     /// Takes in a watch event, and says which sources it changed.
-    pub fn apply(&mut self, kind: SourceKind, event: Event<Row>, now: Seq) -> Vec<Change> {
-        self.broken.remove(&kind);
+    pub fn apply(&mut self, part: Part, event: Event<Row>, now: Seq) -> Vec<Change> {
+        self.broken.remove(&part);
         match event {
             Event::Init => {
-                self.sessions.remove(&kind);
-                self.listing.insert(kind, BTreeMap::new());
+                self.sessions.remove(&part);
+                self.listing.insert(part, BTreeMap::new());
                 Vec::new()
             }
             Event::InitApply(row) => {
                 self.listing
-                    .entry(kind)
+                    .entry(part)
                     .or_default()
                     .insert(row.id.clone(), row);
                 Vec::new()
             }
-            Event::InitDone => self.replace(kind, now),
+            Event::InitDone => self.replace(part, now),
             Event::Apply(row) => {
-                self.place_list_before(kind, number(&row.version));
-                self.upsert(row, now).into_iter().collect()
+                self.place_list_before(part, number(&row.version));
+                self.upsert(part, row, now).into_iter().collect()
             }
             Event::Delete(row) => {
                 let version = number(&row.version).unwrap_or(UNPLACED);
-                let deletions = self.deletions.entry(kind).or_default();
+                let deletions = self.deletions.entry(part).or_default();
                 deletions.place_list_before(Some(version));
                 deletions.add(&row.id.namespace, version);
                 self.remove(&row.id);
@@ -155,21 +141,36 @@ impl Sources {
 
     /// A write of our own that began at `began` was given `version`: every list that was complete then is older.
     pub fn written(&mut self, began: Seq, version: Option<u64>) {
-        for kind in SourceKind::ALL {
-            if self.session(kind).is_some_and(|session| session < began) {
-                self.place_list_before(kind, version);
+        for (part, deletions) in &mut self.deletions {
+            if self
+                .sessions
+                .get(part)
+                .is_some_and(|session| *session < began)
+            {
+                deletions.place_list_before(version);
             }
         }
     }
 
-    /// Whether the kind has been listed once.
-    pub fn is_listed(&self, kind: SourceKind) -> bool {
-        self.listed.contains(&kind)
+    /// Whether all that is followed there has been listed once.
+    pub fn is_listed(&self, scope: Scope) -> bool {
+        let mut followed = self.policy.followed();
+        followed.all(|kind| self.listed.contains(&(kind, scope)))
     }
 
-    /// Since when the kind has been watched without a gap; nothing while it is being listed.
-    pub fn session(&self, kind: SourceKind) -> Option<Seq> {
-        self.sessions.get(&kind).copied()
+    /// Since when the source has been watched without a gap; nothing while it is being listed.
+    pub fn session(&self, id: &SourceId) -> Option<Seq> {
+        self.sessions.get(&self.part_of(id)?).copied()
+    }
+
+    fn part_of(&self, id: &SourceId) -> Option<Part> {
+        let scope = self.policy.namespaces.scope_of(&id.namespace)?;
+        Some((id.source.kind, scope))
+    }
+
+    /// Whether the source does not exist or lacks the labels of those that are followed; which of both is not known.
+    fn is_unseen(&self, id: &SourceId) -> bool {
+        self.policy.labels_of(id.source.kind).is_some() && !self.rows.contains_key(id)
     }
 
     /// A read begins; false if one is under way.
@@ -186,7 +187,8 @@ impl Sources {
     pub fn finish(&mut self, id: SourceId, began: Seq, content: Option<Content>) -> bool {
         let has_changed = self.reading.remove(&id).unwrap_or_default();
         let found = match content {
-            None => Found::Unreadable,
+            // Without its labels, it is about to leave the table.
+            None | Some(Content::NotFollowed) => Found::Unreadable,
             Some(Content::Absent) => Found::Absent,
             // Deleted since it was read.
             Some(Content::Present { .. }) if has_changed && !self.rows.contains_key(&id) => {
@@ -228,6 +230,12 @@ impl Sources {
 
     /// What is live; nothing if that has to be read first.
     pub fn live(&self, id: &SourceId) -> Option<Live<'_>> {
+        if self.is_unseen(id) {
+            return Some(match self.policy.unseen_is_absent() {
+                true => Live::Absent,
+                false => Live::Unreadable,
+            });
+        }
         let read = self.reads.get(id)?;
         let trusted = match (self.rows.get(id), &read.found) {
             (None, _) => true,
@@ -241,14 +249,15 @@ impl Sources {
         })
     }
 
-    /// The watch of a kind has ended with an error.
-    pub fn broke_off(&mut self, kind: SourceKind) {
-        self.broken.insert(kind);
+    /// A watch has ended with an error.
+    pub fn broke_off(&mut self, part: Part) {
+        self.broken.insert(part);
     }
 
-    /// Whether changes of a kind go unheard now.
-    pub fn is_broken(&self, kind: SourceKind) -> bool {
-        self.broken.contains(&kind)
+    /// Whether changes of the source go unheard now.
+    pub fn is_broken(&self, id: &SourceId) -> bool {
+        let part = self.part_of(id);
+        part.is_some_and(|part| self.broken.contains(&part))
     }
 
     /// When the last read of the source began.
@@ -256,9 +265,10 @@ impl Sources {
         Some(self.reads.get(id)?.began)
     }
 
-    /// Whether the source was read after `seq`.
+    /// Whether the source was read after `seq`, or is none to be read.
     pub fn was_read_after(&self, id: &SourceId, seq: Seq) -> bool {
-        self.reads.get(id).is_some_and(|read| read.began > seq)
+        let read = self.reads.get(id);
+        self.is_unseen(id) || read.is_some_and(|read| read.began > seq)
     }
 
     /// The version that was read.
@@ -273,8 +283,8 @@ impl Sources {
     /// `version`; nothing if that cannot be said for sure. A deletion in the namespace after that, of whatever source,
     /// may have been of one that pods had started with.
     pub fn absence(&self, id: &SourceId, version: u64) -> Option<Absence<'_>> {
-        let session = self.session(id.source.kind)?;
-        let deletions = self.deletions.get(&id.source.kind)?;
+        let session = self.session(id)?;
+        let deletions = self.deletions.get(&self.part_of(id)?)?;
         if deletions.last(&id.namespace) > version {
             return None;
         }
@@ -292,7 +302,7 @@ impl Sources {
         }
     }
 
-    fn upsert(&mut self, row: Row, now: Seq) -> Option<Change> {
+    fn upsert(&mut self, part: Part, row: Row, now: Seq) -> Option<Change> {
         let before = self.rows.get(&row.id);
         if before.is_some_and(|seen| seen.version == row.version && seen.marks == row.marks) {
             return None;
@@ -304,7 +314,7 @@ impl Sources {
                 ignored: row.marks.ignored,
             },
         };
-        let is_new = before.is_none() && self.session(row.id.source.kind).is_some();
+        let is_new = before.is_none() && self.sessions.contains_key(&part);
         self.note(&row.id);
         let seen = SeenRow {
             version: row.version,
@@ -320,8 +330,8 @@ impl Sources {
         })
     }
 
-    fn place_list_before(&mut self, kind: SourceKind, version: Option<u64>) {
-        if let Some(deletions) = self.deletions.get_mut(&kind) {
+    fn place_list_before(&mut self, part: Part, version: Option<u64>) {
+        if let Some(deletions) = self.deletions.get_mut(&part) {
             deletions.place_list_before(version);
         }
     }
@@ -346,24 +356,28 @@ impl Sources {
 
     /// A finished list takes the place of what was known; what happened in between is unknown, so
     /// nothing has "appeared".
-    fn replace(&mut self, kind: SourceKind, now: Seq) -> Vec<Change> {
-        let listed = self.listing.remove(&kind).unwrap_or_default();
+    fn replace(&mut self, part: Part, now: Seq) -> Vec<Change> {
+        let (kind, scope) = part;
+        let listed = self.listing.remove(&part).unwrap_or_default();
         let newest = listed.values().filter_map(|row| number(&row.version)).max();
-        let deletions = Deletions::until(match self.listed.insert(kind) {
+        let deletions = Deletions::until(match self.listed.insert(part) {
             true => newest.unwrap_or_default(),
             false => UNPLACED,
         });
-        self.deletions.insert(kind, deletions);
+        self.deletions.insert(part, deletions);
         let gone: Vec<_> = self
             .rows
             .keys()
-            .filter(|id| id.source.kind == kind && !listed.contains_key(id))
+            .filter(|id| id.source.kind == kind && scope.contains(&id.namespace))
+            .filter(|id| !listed.contains_key(id))
             .cloned()
             .collect();
         gone.iter().for_each(|id| self.remove(id));
-        let changed = listed.into_values().filter_map(|row| self.upsert(row, now));
+        let changed = listed
+            .into_values()
+            .filter_map(|row| self.upsert(part, row, now));
         let changed: Vec<_> = changed.collect();
-        self.sessions.insert(kind, now);
+        self.sessions.insert(part, now);
         let gone = gone.into_iter().map(|id| Change {
             id,
             what: What::Deleted,
@@ -379,29 +393,6 @@ impl Sources {
 
 fn number(version: &Version) -> Option<u64> {
     version_number(&version.resource_version)
-}
-
-/// The sources of one namespace, as a catalog for the core.
-pub struct NamespaceSources<'a> {
-    sources: &'a Sources,
-    namespace: &'a str,
-}
-
-impl Catalog for NamespaceSources<'_> {
-    fn marks(&self, source: &SourceName) -> Option<Marks> {
-        let row = self.sources.rows.get(&source.within(self.namespace))?;
-        Some(row.marks)
-    }
-
-    fn names(&self, kind: SourceKind) -> Box<dyn Iterator<Item = &str> + '_> {
-        let first = SourceName::new(kind, "").within(self.namespace);
-        let rows = self.sources.rows.range(first..);
-        Box::new(
-            rows.map(|(id, _)| id)
-                .take_while(move |id| *id.namespace == *self.namespace && id.source.kind == kind)
-                .map(|id| &*id.source.name),
-        )
-    }
 }
 
 #[cfg(test)]

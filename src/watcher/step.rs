@@ -35,6 +35,12 @@ impl Engine {
         let (Some(keyring), false) = (self.keyring.clone(), self.writing.contains(id)) else {
             return;
         };
+        let scope = self.settings.policy.namespaces.scope_of(&id.namespace);
+        if !scope.is_some_and(|scope| self.sources.is_listed(scope)) {
+            // It is woken when they are.
+            return;
+        }
+        let is_selected = self.is_selected(&id.namespace);
         let Some(record) = self.records.get_mut(id) else {
             return;
         };
@@ -43,6 +49,10 @@ impl Engine {
             return;
         }
         record.not_before = None;
+        if !is_selected {
+            self.leave(id, Reason::NamespaceNotSelected, now);
+            return;
+        }
         if self.resumes(id, now) {
             return;
         }
@@ -51,17 +61,13 @@ impl Engine {
         };
         record.looked_at.get_or_insert(now);
         if !record.workload.facts.policy.opted_in() {
-            (record.unsettled, record.stale) = (None, None);
             let warnings = record.workload.facts.warnings.clone();
             self.say(id, &warnings);
-            self.tally_decision(id, Reason::NotOptedIn, false);
-            self.look_ended(id, Outcome::Skipped, now);
+            self.leave(id, Reason::NotOptedIn, now);
             return;
         }
         if record.workload.life == Life::Over {
-            (record.unsettled, record.stale) = (None, None);
-            self.tally_decision(id, Reason::Over, false);
-            self.look_ended(id, Outcome::Skipped, now);
+            self.leave(id, Reason::Over, now);
             return;
         }
         if self.may_be_under_a_newer_key(id, &keyring) {

@@ -3,9 +3,11 @@
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use futures::StreamExt;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Resource,
     api::{ApiResource, DynamicObject},
+    core::DynamicResourceScope,
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
@@ -15,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::{sync::mpsc::Sender, time::sleep};
 use tracing::{debug, warn};
 
+use super::sources::Part;
 use crate::{
     cluster::{
         error::{Error, Request, chain},
@@ -23,7 +26,7 @@ use crate::{
         workload::Workload,
     },
     runtime::{admin::Readiness, metrics::WatcherMetrics},
-    stamp::{settings::PolicySettings, source::SourceKind},
+    stamp::{scope::Scope, selector::LabelSelector, settings::PolicySettings, source::SourceKind},
 };
 
 /// Objects of one page of a list. A page is in memory as a whole.
@@ -46,11 +49,13 @@ const UNLISTED: &str = "not listed yet";
 /// What the watches tell.
 pub enum Input {
     /// Of a kind of workload.
-    Workload(&'static WorkloadKind, Event<Box<Workload>>),
+    Workload(&'static WorkloadKind, Scope, Event<Box<Workload>>),
     /// Of a kind of source.
-    Source(SourceKind, Event<Row>),
+    Source(Part, Event<Row>),
     /// Of a kind of source, nothing until the watch has been resumed.
-    SourcesUnheard(SourceKind),
+    SourcesUnheard(Part),
+    /// Of the namespaces that are selected by their labels.
+    Namespace(Event<Box<str>>),
 }
 
 /// Why a watch ended.
@@ -63,6 +68,17 @@ enum End {
 
 /// Nobody listens any more.
 struct Closed;
+
+/// What a watch is of.
+struct Watched {
+    resource: ApiResource,
+    /// Of the resource, in RBAC's words.
+    name: String,
+    scope: Scope,
+    /// Of the watch, to people.
+    what: String,
+    config: watcher::Config,
+}
 
 /// What a watch needs beside its kind.
 #[derive(Clone)]
@@ -81,23 +97,19 @@ pub struct Streams {
 
 impl Streams {
     /// Watches a kind of workload for ever. The process is not ready before the first list.
-    pub fn workloads(self, kind: &'static WorkloadKind) -> impl Future<Output = ()> {
+    pub fn workloads(self, kind: &'static WorkloadKind, scope: Scope) -> impl Future<Output = ()> {
         let policy = self.policy.clone();
         let parse =
             move |object: DynamicObject| Workload::parse(kind, &object, &policy).map(Box::new);
-        let input = move |event| Input::Workload(kind, event);
-        self.readiness.waits_for(&kind.resource(), UNLISTED);
-        let config = watcher::Config::default();
+        let input = move |event| Input::Workload(kind, scope, event);
+        let config = self.in_followed_namespaces();
+        let watched = self.watched(kind.api_resource(), kind.resource(), scope, config);
         async move {
-            let (resource, name) = (kind.api_resource(), kind.resource());
             loop {
                 if !kind.is_built_in {
-                    self.until_served(kind, &name).await;
+                    self.until_served(kind, &watched.what).await;
                 }
-                let ended = self
-                    .watch(&resource, &name, config.clone(), &parse, input, None)
-                    .await;
-                if let End::Closed = ended {
+                if let End::Closed = self.watch(&watched, &parse, input, None).await {
                     return;
                 }
                 // With a kind go its objects. One that is built in is only not served yet.
@@ -111,12 +123,12 @@ impl Streams {
     }
 
     /// Waits until the API server serves a kind. The process is ready while it does not.
-    async fn until_served(&self, kind: &WorkloadKind, name: &str) {
+    async fn until_served(&self, kind: &WorkloadKind, what: &str) {
         loop {
             let pause = match kind.is_served(&self.client).await {
                 Ok(true) => return,
                 Ok(false) => {
-                    self.readiness.has(name);
+                    self.readiness.has(what);
                     LOOK_FOR_KIND
                 }
                 Err(error) => {
@@ -136,44 +148,95 @@ impl Streams {
     }
 
     /// Watches a kind of source for ever, metadata only. The process is not ready before the first list.
-    pub fn sources(self, kind: SourceKind) -> impl Future<Output = ()> {
+    pub fn sources(self, kind: SourceKind, scope: Scope) -> impl Future<Output = ()> {
         let keys = self.policy.keys;
         let parse = move |object: SourceMetadata| object.into_row(kind, &keys);
-        let input = move |event| Input::Source(kind, event);
-        self.readiness.waits_for(kind.plural(), UNLISTED);
-        let config = watcher::Config::default().timeout(SOURCE_WATCH);
+        let (part, name) = ((kind, scope), kind.plural().to_owned());
+        let input = move |event| Input::Source(part, event);
+        let mut config = self.in_followed_namespaces().timeout(SOURCE_WATCH);
+        config.label_selector = self.policy.labels_of(kind).map(ToString::to_string);
+        let watched = self.watched(source::api_resource(kind), name, scope, config);
         async move {
-            let (resource, name) = (source::api_resource(kind), kind.plural());
-            while let End::NotServed = self
-                .watch(&resource, name, config.clone(), &parse, input, Some(kind))
-                .await
-            {
+            while let End::NotServed = self.watch(&watched, &parse, input, Some(part)).await {
                 sleep(ASK_AGAIN).await;
             }
         }
     }
 
+    /// Watches the namespaces with such labels for ever. The process is not ready before the first list.
+    pub fn namespaces(self, selector: &LabelSelector) -> impl Future<Output = ()> + use<> {
+        let parse = |object: SourceMetadata| object.into_name();
+        let config = watcher::Config::default().labels(selector.as_str());
+        let resource = ApiResource::erase::<Namespace>(&());
+        let watched = self.watched(resource, "namespaces".to_owned(), Scope::Cluster, config);
+        async move {
+            while let End::NotServed = self.watch(&watched, &parse, Input::Namespace, None).await {
+                sleep(ASK_AGAIN).await;
+            }
+        }
+    }
+
+    fn in_followed_namespaces(&self) -> watcher::Config {
+        let ignored = self.policy.namespaces.ignored();
+        let but: Vec<_> = ignored
+            .map(|name| format!("metadata.namespace!={name}"))
+            .collect();
+        watcher::Config {
+            field_selector: (!but.is_empty()).then(|| but.join(",")),
+            ..watcher::Config::default()
+        }
+    }
+
+    fn watched(
+        &self,
+        resource: ApiResource,
+        name: String,
+        scope: Scope,
+        config: watcher::Config,
+    ) -> Watched {
+        let what = match scope {
+            Scope::Cluster => name.clone(),
+            Scope::Namespace(namespace) => format!("{name} in namespace {namespace:?}"),
+        };
+        self.readiness.waits_for(&what, UNLISTED);
+        Watched {
+            resource,
+            name,
+            scope,
+            what,
+            config: config.page_size(PAGE),
+        }
+    }
+
     async fn watch<K, T>(
         &self,
-        resource: &ApiResource,
-        name: &str,
-        config: watcher::Config,
+        watched: &Watched,
         parse: impl Fn(K) -> Option<T>,
         input: impl Fn(Event<T>) -> Input,
-        unheard: Option<SourceKind>,
+        unheard: Option<Part>,
     ) -> End
     where
-        K: Resource<DynamicType = ApiResource> + Clone + Debug + DeserializeOwned + Send + 'static,
+        K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
     {
-        let config = config.page_size(PAGE);
         loop {
-            let api: Api<K> = Api::all_with(self.client.clone(), resource);
-            let mut events = watcher(api, config.clone()).default_backoff().boxed();
+            let (client, resource) = (self.client.clone(), &watched.resource);
+            let api: Api<K> = match watched.scope {
+                Scope::Cluster => Api::all_with(client, resource),
+                Scope::Namespace(name) => Api::namespaced_with(client, name, resource),
+            };
+            let mut events = watcher(api, watched.config.clone())
+                .default_backoff()
+                .boxed();
             while let Some(event) = events.next().await {
                 match event {
                     Ok(event) => {
                         if matches!(event, Event::InitDone) {
-                            self.readiness.has(name);
+                            self.readiness.has(&watched.what);
                         }
                         let Some(event) = map(event, &parse) else {
                             continue;
@@ -188,7 +251,7 @@ impl Streams {
                             return End::Closed;
                         }
                         let code = start_refused(&error);
-                        self.report(name, error);
+                        self.report(watched, error);
                         match code {
                             Some(404) => return End::NotServed,
                             Some(410) => break,
@@ -204,7 +267,8 @@ impl Streams {
         }
     }
 
-    fn report(&self, name: &str, error: watcher::Error) {
+    fn report(&self, watched: &Watched, error: watcher::Error) {
+        let Watched { name, what, .. } = watched;
         self.metrics.watch_errors.with_label_values(&[name]).inc();
         let (verb, cause) = match error {
             watcher::Error::InitialListFailed(cause) => ("list", cause),
@@ -214,7 +278,7 @@ impl Streams {
             watcher::Error::WatchError(status) => ("watch", kube::Error::Api(status)),
             watcher::Error::NoResourceVersion => {
                 warn!(
-                    resource = name,
+                    resource = what,
                     "the API server sent an object without a resourceVersion"
                 );
                 return;
@@ -227,8 +291,8 @@ impl Streams {
         );
         let request = Request {
             verb,
-            resource: name.to_owned(),
-            namespace: None,
+            resource: name.clone(),
+            namespace: watched.scope.namespace().map(str::to_owned),
             name: None,
         };
         let error = request.failed(cause);
@@ -240,16 +304,16 @@ impl Streams {
             error = %chain(&error),
             "cannot follow a resource; trying again"
         );
-        if self.is_unlisted(name) || matches!(error, Error::Forbidden { .. }) {
-            self.readiness.waits_for(name, chain(&error));
+        if self.is_unlisted(what) || matches!(error, Error::Forbidden { .. }) {
+            self.readiness.waits_for(what, chain(&error));
         }
     }
 
-    fn is_unlisted(&self, name: &str) -> bool {
+    fn is_unlisted(&self, what: &str) -> bool {
         self.readiness
             .missing()
             .iter()
-            .any(|line| line.starts_with(&format!("{name}:")))
+            .any(|line| line.starts_with(&format!("{what}:")))
     }
 }
 

@@ -36,7 +36,8 @@ impl Engine {
         };
         let metrics = &self.metrics.reloader;
         metrics.source_event(event, change.id.source.kind.plural());
-        if ignored {
+        let is_selected = self.is_selected(&change.id.namespace);
+        if ignored || (!is_selected && event == "update") {
             metrics.skip(Skip::Ignored);
         }
     }
@@ -91,6 +92,16 @@ impl Engine {
         let began = record.and_then(|record| record.looked_at.take());
         let took = began.map(|began| now.duration_since(began));
         self.metrics.reloader.reconciled(outcome, took);
+    }
+
+    /// A look at a workload that is not looked after came to an end.
+    pub(super) fn leave(&mut self, id: &WorkloadId, reason: Reason, now: Instant) {
+        if let Some(record) = self.records.get_mut(id) {
+            record.looked_at.get_or_insert(now);
+            (record.unsettled, record.stale) = (None, None);
+        }
+        self.tally_decision(id, reason, false);
+        self.look_ended(id, Outcome::Skipped, now);
     }
 
     /// A request for the workload failed: for how long it is left alone now.

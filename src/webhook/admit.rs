@@ -75,6 +75,10 @@ impl Admitter {
         if !self.may_look_into(&review.namespace) {
             return Verdict::leave(Reason::NotAWorkload);
         }
+        // Another installation may look after it: nothing of it is put back, either.
+        if self.policy.namespaces.scope_of(&review.namespace).is_none() {
+            return Verdict::leave(Reason::NamespaceNotSelected);
+        }
         let stored = match (&*review.operation, review.old_object()) {
             ("CREATE", _) => None,
             ("UPDATE", Some(stored)) => Some(stored),
@@ -156,11 +160,13 @@ impl Admitter {
     }
 
     async fn read_one(&self, id: &SourceId, keyring: &Keyring) -> Result<Option<Found>, Error> {
-        let content = source::read(&self.client, id, keyring, &self.policy).await;
+        let content = source::read_unseen(&self.client, id, keyring, &self.policy).await;
         let result = content.as_ref().map_or_else(Error::reason, |_| "ok");
         self.metrics.reads.with_label_values(&[result]).inc();
         Ok(match content? {
             Content::Absent => None,
+            Content::NotFollowed if self.policy.unseen_is_absent() => None,
+            Content::NotFollowed => Some(Found::ignored(id, keyring)),
             Content::Present { marks, digests, .. } => Some(Found { marks, digests }),
         })
     }

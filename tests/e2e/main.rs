@@ -30,5 +30,6 @@ mod outages;
 mod pauses;
 mod promises;
 mod rights;
+mod scope;
 mod switch;
 mod webhook_outages;

@@ -226,7 +226,7 @@ fn flags_and_variables_in_documents_exist() {
         .map(help)
         .concat();
     let named = Regex::new(
-        r"`(RESTAMP_[A-Z_]+)|`(--restamp-[a-z-]+|--log-[a-z-]+|--settle|--admin-[a-z-]+|--listen|--cert-[a-z]+|--reload-on-[a-z]+|--auto-reload-all|--resources-[a-z-]+|--[a-z-]+-annotation)",
+        r"`(RESTAMP_[A-Z_]+)|`(--restamp-[a-z-]+|--log-[a-z-]+|--settle|--admin-[a-z-]+|--listen|--cert-[a-z]+|--reload-on-[a-z]+|--auto-reload-all|--resources?-[a-z-]+|--namespace[a-z-]*|--[a-z-]+-annotation)",
     )
     .unwrap();
     for file in documents() {

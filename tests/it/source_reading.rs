@@ -38,6 +38,16 @@ fn login(kind: SourceKind) -> SourceId {
 
 /// Reads the source from an API server that expects exactly this one request.
 async fn read(kind: SourceKind, status: u16, body: impl Into<Vec<u8>>) -> Result<Content, Error> {
+    read_with(&PolicySettings::default(), kind, status, body).await
+}
+
+/// The same with these settings.
+async fn read_with(
+    settings: &PolicySettings,
+    kind: SourceKind,
+    status: u16,
+    body: impl Into<Vec<u8>>,
+) -> Result<Content, Error> {
     let (service, mut server) = mock::pair::<Request<Body>, Response<Body>>();
     let body = Body::from(body.into());
     let scenario = tokio::spawn(async move {
@@ -53,13 +63,7 @@ async fn read(kind: SourceKind, status: u16, body: impl Into<Vec<u8>>) -> Result
         );
     });
     let client = Client::new(service, "default");
-    let found = source::read(
-        &client,
-        &login(kind),
-        &keyring(),
-        &PolicySettings::default(),
-    )
-    .await;
+    let found = source::read(&client, &login(kind), &keyring(), settings).await;
     drop(client);
     let ended = tokio::time::timeout(Duration::from_secs(5), scenario).await;
     ended
@@ -89,7 +93,7 @@ fn digests(found: Result<Content, Error>) -> SourceDigests {
             assert_eq!((&*version.uid, &*version.resource_version), ("u", "5"));
             digests
         }
-        Content::Absent => panic!("it is there"),
+        Content::Absent | Content::NotFollowed => panic!("it is there"),
     }
 }
 
@@ -347,5 +351,29 @@ fn marks_count_only_if_they_are_exactly_true() {
             },
             "{annotations}"
         );
+    }
+}
+
+/// It had them when it was asked for.
+#[tokio::test]
+async fn content_without_the_labels_that_are_asked_for_is_dropped() {
+    let settings = PolicySettings {
+        source_labels: Some("team=a".parse().unwrap()),
+        ..PolicySettings::default()
+    };
+    for (labels, is_followed) in [
+        (json!({ "team": "a" }), true),
+        (json!({ "team": "b" }), false),
+        (json!(null), false),
+    ] {
+        let mut object = object(&json!({ "data": { "password": "not base64" } }));
+        object["metadata"]["labels"] = labels;
+        let body = object.to_string();
+        let found = read_with(&settings, SourceKind::ConfigMap, 200, body.clone()).await;
+        let is_present = matches!(found, Ok(Content::Present { .. }));
+        assert_eq!(is_present, is_followed, "{body}");
+        let found = read_with(&settings, SourceKind::Secret, 200, body).await;
+        let is_dropped = matches!(found, Ok(Content::NotFollowed));
+        assert_eq!(is_dropped, !is_followed, "not even decoded: {found:?}");
     }
 }

@@ -173,7 +173,9 @@ pub(super) fn live_entry(
             Some(entry(&reference.usage.keys, Some(digest)))
         }
         Live::Unreadable => {
-            let observed = case.observed?;
+            let observed = case
+                .observed
+                .filter(|it| *it.namespace == *case.namespace)?;
             let recorded = observed.entries()?.get(source)?;
             // A digest under another key cannot be taken over: without it, the source is stale when seen.
             let digest = recorded.digest.filter(|_| observed.key == *key.id());

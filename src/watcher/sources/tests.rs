@@ -1,7 +1,13 @@
 use super::*;
-use crate::stamp::digest::{InstallationKey, KEY_BYTES, Keyring};
+use crate::stamp::{
+    digest::{InstallationKey, KEY_BYTES, Keyring},
+    references::Catalog,
+    scope::Namespaces,
+    source::SourceName,
+};
 
 const KIND: SourceKind = SourceKind::Secret;
+const SECRETS: Part = (KIND, Scope::Cluster);
 
 fn id(name: &str) -> SourceId {
     SourceName::new(KIND, name).within("shop")
@@ -42,11 +48,11 @@ fn listed(rows: &[Row]) -> Sources {
 }
 
 fn relist(sources: &mut Sources, rows: &[Row], now: Seq) -> Vec<Change> {
-    sources.apply(KIND, Event::Init, now);
+    sources.apply(SECRETS, Event::Init, now);
     for row in rows {
-        sources.apply(KIND, Event::InitApply(row.clone()), now);
+        sources.apply(SECRETS, Event::InitApply(row.clone()), now);
     }
-    sources.apply(KIND, Event::InitDone, now)
+    sources.apply(SECRETS, Event::InitDone, now)
 }
 
 fn read(sources: &mut Sources, began: Seq, content: Content) {
@@ -64,14 +70,14 @@ fn a_read_is_trusted_until_something_newer_is_seen() {
     assert!(!is_known(&sources));
     read(&mut sources, 2, present(1));
     assert!(is_known(&sources));
-    sources.apply(KIND, Event::Apply(row("db", 2)), 3);
+    sources.apply(SECRETS, Event::Apply(row("db", 2)), 3);
     assert!(!is_known(&sources), "the watch shows another version");
     read(&mut sources, 4, present(3));
     assert!(
         is_known(&sources),
         "the read began after the row was received"
     );
-    sources.apply(KIND, Event::Apply(row("db", 3)), 5);
+    sources.apply(SECRETS, Event::Apply(row("db", 3)), 5);
     assert!(is_known(&sources), "the watch has caught up");
 }
 
@@ -79,7 +85,7 @@ fn a_read_is_trusted_until_something_newer_is_seen() {
 fn a_read_that_a_deletion_overtakes_is_dropped() {
     let mut sources = listed(&[row("db", 1)]);
     assert!(sources.begin(&id("db")));
-    sources.apply(KIND, Event::Delete(row("db", 1)), 3);
+    sources.apply(SECRETS, Event::Delete(row("db", 1)), 3);
     sources.finish(id("db"), 2, Some(present(1)));
     assert!(!is_known(&sources));
 }
@@ -114,7 +120,7 @@ fn the_same_row_again_is_no_change() {
     let mut sources = listed(&[row("db", 1)]);
     assert!(
         sources
-            .apply(KIND, Event::Apply(row("db", 1)), 2)
+            .apply(SECRETS, Event::Apply(row("db", 1)), 2)
             .is_empty()
     );
 }
@@ -130,7 +136,7 @@ fn an_absence_is_known_to_have_lasted_only_without_a_deletion_since() {
         !absent(&sources, 2),
         "something may have been deleted before the list"
     );
-    sources.apply(KIND, Event::Delete(row("other", 5)), 2);
+    sources.apply(SECRETS, Event::Delete(row("other", 5)), 2);
     assert!(absent(&sources, 5));
     assert!(!absent(&sources, 4));
 }
@@ -138,25 +144,25 @@ fn an_absence_is_known_to_have_lasted_only_without_a_deletion_since() {
 #[test]
 fn an_absence_ends_with_the_first_event_and_only_with_that() {
     let mut sources = listed(&[]);
-    let appeared = sources.apply(KIND, Event::Apply(row("db", 1)), 2);
+    let appeared = sources.apply(SECRETS, Event::Apply(row("db", 1)), 2);
     assert_eq!(appeared[0].appeared, Some(version(1)));
     let ended = version(1);
     assert_eq!(sources.absence(&id("db"), 0), Some(Absence::Ended(&ended)));
-    sources.apply(KIND, Event::Apply(row("db", 2)), 3);
+    sources.apply(SECRETS, Event::Apply(row("db", 2)), 3);
     assert_eq!(sources.absence(&id("db"), 0), None, "it changed since");
-    sources.apply(KIND, Event::Delete(row("db", 3)), 4);
-    sources.apply(KIND, Event::Apply(row("db", 4)), 5);
+    sources.apply(SECRETS, Event::Delete(row("db", 3)), 4);
+    sources.apply(SECRETS, Event::Apply(row("db", 4)), 5);
     assert_eq!(sources.absence(&id("db"), 0), None, "it is another one");
 }
 
 #[test]
 fn nothing_is_known_of_absences_before_a_gap_ended() {
     let mut sources = listed(&[]);
-    sources.apply(KIND, Event::Init, 2);
+    sources.apply(SECRETS, Event::Init, 2);
     assert_eq!(sources.absence(&id("db"), 9), None, "being listed again");
     relist(&mut sources, &[row("other", 3)], 3);
     assert_eq!(sources.absence(&id("db"), 9), None, "the list may be newer");
-    sources.apply(KIND, Event::Apply(row("other", 7)), 4);
+    sources.apply(SECRETS, Event::Apply(row("other", 7)), 4);
     assert_eq!(sources.absence(&id("db"), 6), None);
     assert_eq!(sources.absence(&id("db"), 7), Some(Absence::Lasting(3)));
 }
@@ -173,18 +179,76 @@ fn a_write_of_our_own_shows_that_a_list_before_it_is_older() {
 }
 
 #[test]
-fn a_kind_is_listed_once_a_list_of_it_was_complete() {
+fn what_is_followed_is_listed_once_lists_of_it_were_complete() {
     let mut sources = listed(&[]);
-    let kind = SourceKind::ConfigMap;
-    sources.apply(kind, Event::Init, 2);
-    assert!(!sources.is_listed(kind));
-    sources.apply(kind, Event::InitDone, 2);
-    assert!(sources.is_listed(kind));
-    sources.apply(kind, Event::Init, 3);
-    assert!(
-        sources.is_listed(kind),
-        "a later list does not stop the work"
-    );
+    let config_maps = (SourceKind::ConfigMap, Scope::Cluster);
+    sources.apply(config_maps, Event::Init, 2);
+    assert!(!sources.is_listed(Scope::Cluster));
+    sources.apply(config_maps, Event::InitDone, 2);
+    assert!(sources.is_listed(Scope::Cluster));
+    sources.apply(config_maps, Event::Init, 3);
+    let why = "a later list does not stop the work";
+    assert!(sources.is_listed(Scope::Cluster), "{why}");
+}
+
+#[test]
+fn a_list_of_one_namespace_leaves_the_others_as_they_are() {
+    let policy = PolicySettings {
+        namespaces: Namespaces::Only(["shop", "mall"].into()),
+        ..PolicySettings::default()
+    };
+    let mut sources = Sources::new(policy.into());
+    let [shop, mall] = ["shop", "mall"].map(|name| (KIND, Scope::Namespace(name)));
+    sources.apply(shop, Event::Init, 1);
+    sources.apply(shop, Event::InitApply(row("db", 1)), 1);
+    sources.apply(shop, Event::InitDone, 1);
+    read(&mut sources, 2, present(1));
+    for event in [Event::Init, Event::InitDone] {
+        assert!(sources.apply(mall, event, 3).is_empty());
+    }
+    assert!(is_known(&sources));
+    assert_eq!(sources.session(&id("db")), Some(1));
+    let of_mall = id("db").source.within("mall");
+    assert_eq!(sources.session(&of_mall), Some(3));
+    sources.broke_off(mall);
+    assert!(sources.is_broken(&of_mall) && !sources.is_broken(&id("db")));
+    sources.apply(mall, Event::Init, 4);
+    assert_eq!(sources.session(&of_mall), None);
+    assert_eq!(sources.session(&id("db")), Some(1));
+}
+
+/// A table of sources with a label, one of which has been read and has left it.
+fn labelled(reload_on_create: bool) -> Sources {
+    let policy = PolicySettings {
+        source_labels: Some("team".parse().unwrap()),
+        reload_on_create,
+        ..PolicySettings::default()
+    };
+    let mut sources = Sources::new(policy.into());
+    relist(&mut sources, &[row("db", 1)], 1);
+    read(&mut sources, 2, present(1));
+    sources.apply(SECRETS, Event::Delete(row("db", 2)), 3);
+    sources
+}
+
+#[test]
+fn what_may_only_lack_a_label_is_neither_absent_nor_to_be_read() {
+    let sources = labelled(false);
+    assert!(matches!(sources.live(&id("db")), Some(Live::Unreadable)));
+    assert!(!sources.is_unreadable(&id("db")), "nothing to try again");
+    assert!(sources.was_read_after(&id("db"), 9));
+    assert!(sources.within("shop").is_partial(KIND));
+    let sources = labelled(true);
+    assert!(matches!(sources.live(&id("db")), Some(Live::Absent)));
+    assert!(!sources.within("shop").is_partial(KIND));
+}
+
+#[test]
+fn a_read_that_shows_that_the_label_is_gone_concludes_nothing() {
+    let mut sources = labelled(false);
+    sources.apply(SECRETS, Event::Apply(row("db", 3)), 4);
+    read(&mut sources, 5, Content::NotFollowed);
+    assert!(matches!(sources.live(&id("db")), Some(Live::Unreadable)));
 }
 
 #[test]

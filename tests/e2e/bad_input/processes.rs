@@ -82,6 +82,37 @@ async fn flags_that_make_no_sense_are_refused_and_named() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_followed_is_refused_and_named() {
+    let ground = Ground::shared().await;
+    for (args, told) in [
+        (
+            &["watcher", "--namespaces=shop,Mall"][..],
+            "no namespace can be called \"Mall\"",
+        ),
+        (
+            &["webhook", "--namespaces-to-ignore=shop\"s"],
+            "a quote belongs around a whole element",
+        ),
+        (
+            &["watcher", "--namespace-selector=env!=*"],
+            "--namespace-selector: \"env!\" is no label selector",
+        ),
+        (
+            &[
+                "explain",
+                "deployment/web",
+                "--resource-label-selector=a:b=c",
+            ],
+            "--resource-label-selector: \"a=b=c\" is no label selector",
+        ),
+    ] {
+        let (code, message) = refused(&ground, ground.kubeconfig(), args).await;
+        assert_eq!(code, Some(2), "{args:?}: {message}");
+        assert!(message.contains(told), "{args:?}: {message}");
+    }
+}
+
+#[tokio::test]
 async fn a_missing_kubeconfig_is_named() {
     let ground = Ground::shared().await;
     let missing = Path::new("/no/such/kubeconfig");

@@ -24,6 +24,7 @@ struct User {
 #[serde(default)]
 struct Object {
     resource: String,
+    namespace: String,
     name: String,
 }
 
@@ -62,8 +63,29 @@ pub fn mark(log: &Path) -> Mark {
     )
 }
 
+/// What a user asked of the whole cluster since `mark`, watches included; left out is which kinds there are.
+pub fn cluster_wide_since(log: &Path, mark: &Mark, user: &str) -> Vec<String> {
+    let is_of_cluster = |request: &Request| {
+        let object = request.object_ref.as_ref();
+        object.is_some_and(|it| !it.resource.is_empty() && it.namespace.is_empty())
+    };
+    let asked = all_since(log, mark, user).into_iter();
+    asked
+        .filter(is_of_cluster)
+        .map(|request| request.to_line())
+        .collect()
+}
+
 /// What a user asked since `mark`; left out are watches, the Lease, and which kinds there are.
 pub fn requests_since(log: &Path, mark: &Mark, user: &str) -> Vec<Request> {
+    let asked = all_since(log, mark, user).into_iter();
+    asked
+        .filter(|request| request.stage == "ResponseComplete")
+        .filter(|request| request.verb != "watch" && request.is_of_objects())
+        .collect()
+}
+
+fn all_since(log: &Path, mark: &Mark, user: &str) -> Vec<Request> {
     let bytes = fs::read(log).expect("the audit log");
     let lines = bytes
         .get(mark.0..)
@@ -71,7 +93,6 @@ pub fn requests_since(log: &Path, mark: &Mark, user: &str) -> Vec<Request> {
         .split(|byte| *byte == b'\n');
     lines
         .filter_map(|line| serde_json::from_slice::<Request>(line).ok())
-        .filter(|request| request.stage == "ResponseComplete" && request.user.username == user)
-        .filter(|request| request.verb != "watch" && request.is_of_objects())
+        .filter(|request| request.user.username == user)
         .collect()
 }

@@ -87,15 +87,26 @@ impl Shop {
     /// A namespace with one workload of every kind, recorded and at rest.
     pub async fn stocked(ground: &Ground, name: &str) -> Shop {
         let shop = Self::open(ground, name).await;
-        shop.set_password("one").await;
-        shop.set_config_map("app", &[("level", "info")]).await;
-        for name in WEB {
-            shop.create_workload(name, json!({ AUTO: "true" }), web_pod())
-                .await;
-        }
+        shop.stock().await;
         shop.until_recorded(&WEB).await;
         shop.until_quiet().await;
         shop
+    }
+
+    /// Makes one workload of every kind, and what they use.
+    pub async fn stock(&self) {
+        self.set_password("one").await;
+        self.set_config_map("app", &[("level", "info")]).await;
+        for name in WEB {
+            self.create_workload(name, json!({ AUTO: "true" }), web_pod())
+                .await;
+        }
+    }
+
+    /// Sets labels of the namespace, such as `env=prod`, or takes them away, such as `env-`.
+    pub async fn label(&self, labels: &str) {
+        let args = ["label", "--overwrite", "namespace", &self.namespace, labels];
+        self.ground.kubectl(&args).await;
     }
 
     /// Creates or updates a Secret, so that it holds exactly `data`.

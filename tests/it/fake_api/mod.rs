@@ -1,6 +1,7 @@
 //! An API server in memory, behind the client that the product uses: objects with versions, watches,
 //! conflicts; and, on demand, faults. Nothing in it takes time or chance.
 
+mod filter;
 mod merge;
 mod request;
 mod store;

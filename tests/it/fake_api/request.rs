@@ -4,7 +4,9 @@ use http::{header::ACCEPT, header::CONTENT_TYPE, request::Parts};
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Key, key,
+    Answer, Key,
+    filter::Filter,
+    key,
     merge::merge,
     store::{Store, metadata_only, version_of},
 };
@@ -70,10 +72,18 @@ impl Call {
                     .parameter("resourceVersion")
                     .and_then(|v| v.parse().ok());
                 store
-                    .watch(resource, self.metadata, from.unwrap_or_default())
+                    .watch(
+                        resource,
+                        self.filter(),
+                        self.metadata,
+                        from.unwrap_or_default(),
+                    )
                     .map(Answer::Stream)
             }
-            "get" => store.get(&self.key).cloned().ok_or(404).map(Answer::Object),
+            "get" => {
+                let object = store.get(&self.key).ok_or(404_u16)?;
+                Ok(Answer::Object(self.as_asked(object)))
+            }
             "create" => self.create(store).map(Answer::Object),
             "update" => self.replace(store, &self.body).map(Answer::Object),
             _ => self.patch(store).map(Answer::Object),
@@ -100,17 +110,9 @@ impl Call {
     }
 
     fn list(&self, store: &Store) -> Value {
-        let items: Vec<_> = store
-            .list(&self.key.resource)
-            .filter(|object| self.selects(object))
-            .map(|object| {
-                if self.metadata {
-                    metadata_only(object)
-                } else {
-                    object.clone()
-                }
-            })
-            .collect();
+        let (filter, all) = (self.filter(), store.list(&self.key.resource));
+        let listed = all.filter(|object| filter.matches(object));
+        let items: Vec<_> = listed.map(|object| self.as_asked(object)).collect();
         let kind = if self.metadata {
             "PartialObjectMetadataList"
         } else {
@@ -124,13 +126,17 @@ impl Call {
         })
     }
 
-    /// Whether a list of one namespace, or of objects with a label, has the object.
-    fn selects(&self, object: &Value) -> bool {
-        let metadata = &object["metadata"];
-        let label = self.parameter("labelSelector").unwrap_or_default();
-        let label = label.replace("%2F", "/");
-        (self.key.namespace.is_empty() || metadata["namespace"] == *self.key.namespace)
-            && (label.is_empty() || !metadata["labels"][&label].is_null())
+    fn filter(&self) -> Filter {
+        let [labels, fields] = ["labelSelector", "fieldSelector"].map(|it| self.parameter(it));
+        Filter::new(&self.key.namespace, labels, fields)
+    }
+
+    fn as_asked(&self, object: &Value) -> Value {
+        if self.metadata {
+            metadata_only(object)
+        } else {
+            object.clone()
+        }
     }
 
     fn create(&self, store: &mut Store) -> Result<Value, u16> {
@@ -193,6 +199,7 @@ fn path_key(path: &str) -> Key {
         &parts[3..]
     };
     match rest {
+        ["namespaces", name] => key("namespaces", "", name),
         ["namespaces", namespace, resource] => key(resource, namespace, ""),
         ["namespaces", namespace, resource, name] => key(resource, namespace, name),
         [resource] => key(resource, "", ""),

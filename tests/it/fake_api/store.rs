@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use serde_json::{Value, json};
 
-use super::request::status;
+use super::{filter::Filter, request::status};
 
 /// Names an object, or with an empty name or namespace all of them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,10 +47,12 @@ struct Change {
     resource: String,
     what: &'static str,
     object: Value,
+    before: Option<Value>,
 }
 
 struct Watch {
     resource: String,
+    filter: Filter,
     metadata: bool,
     seen: u64,
     lines: UnboundedSender<Bytes>,
@@ -74,9 +76,9 @@ impl Store {
     /// Makes or replaces an object; an equal one stays as it is, version and all.
     pub fn put(&mut self, object: &Value, manager: &str) -> Value {
         let key = key_of(object);
-        let before = self.objects.get(&key);
+        let before = self.objects.get(&key).cloned();
         let mut object = without_empty_annotations(object.clone());
-        if let Some(before) = before {
+        if let Some(before) = &before {
             for field in ["uid", "resourceVersion", "generation", "managedFields"] {
                 object["metadata"][field] = before["metadata"][field].clone();
             }
@@ -88,7 +90,7 @@ impl Store {
         let metadata = &mut object["metadata"];
         metadata["resourceVersion"] = self.version.to_string().into();
         metadata["managedFields"] = managed(&metadata["managedFields"], manager, self.version);
-        match before {
+        match &before {
             None => {
                 metadata["uid"] = format!("uid-{}", self.version).into();
                 metadata["generation"] = 1.into();
@@ -105,7 +107,7 @@ impl Store {
             "MODIFIED"
         };
         self.objects.insert(key.clone(), object.clone());
-        self.changed(&key, what, object.clone());
+        self.changed(&key, what, object.clone(), before);
         object
     }
 
@@ -113,18 +115,25 @@ impl Store {
         if let Some(mut object) = self.objects.remove(key) {
             self.version += 1;
             object["metadata"]["resourceVersion"] = self.version.to_string().into();
-            self.changed(key, "DELETED", object);
+            self.changed(key, "DELETED", object.clone(), Some(object));
         }
     }
 
     /// Follows a resource from after a version on; 410 if that is too long ago.
-    pub fn watch(&mut self, resource: &str, metadata: bool, from: u64) -> Result<Lines, u16> {
+    pub fn watch(
+        &mut self,
+        resource: &str,
+        filter: Filter,
+        metadata: bool,
+        from: u64,
+    ) -> Result<Lines, u16> {
         if from < self.oldest {
             return Err(410);
         }
         let (lines, received) = unbounded();
         self.watches.push(Watch {
             resource: resource.to_owned(),
+            filter,
             metadata,
             seen: from,
             lines,
@@ -174,12 +183,13 @@ impl Store {
         self.oldest = self.version;
     }
 
-    fn changed(&mut self, key: &Key, what: &'static str, object: Value) {
+    fn changed(&mut self, key: &Key, what: &'static str, object: Value, before: Option<Value>) {
         self.changes.push(Change {
             version: self.version,
             resource: key.resource.clone(),
             what,
             object,
+            before,
         });
         self.deliver();
     }
@@ -192,7 +202,7 @@ impl Store {
                 .partition_point(|change| change.version <= watch.seen);
             for change in &self.changes[first..] {
                 if change.resource == watch.resource {
-                    watch.send(change.what, &change.object);
+                    watch.tell(change);
                 }
                 watch.seen = change.version;
             }
@@ -202,6 +212,19 @@ impl Store {
 }
 
 impl Watch {
+    /// An object that comes to match is added to what is watched, and one that no longer does is deleted from it.
+    fn tell(&self, change: &Change) {
+        let before = change.before.as_ref();
+        let was_in = before.is_some_and(|before| self.filter.matches(before));
+        let is_in = change.what != "DELETED" && self.filter.matches(&change.object);
+        match (was_in, is_in) {
+            (false, false) => {}
+            (false, true) => self.send("ADDED", &change.object),
+            (true, true) => self.send("MODIFIED", &change.object),
+            (true, false) => self.send("DELETED", &change.object),
+        }
+    }
+
     fn send(&self, what: &str, object: &Value) {
         let object = if self.metadata && what != "ERROR" {
             metadata_only(object)
@@ -232,7 +255,10 @@ fn key_of(object: &Value) -> Key {
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     Key {
         resource: format!("{}s", text(&object["kind"]).to_lowercase()),
-        namespace: text(&object["metadata"]["namespace"]),
+        namespace: object["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
         name: text(&object["metadata"]["name"]),
     }
 }

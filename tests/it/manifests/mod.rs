@@ -3,6 +3,7 @@
 mod admission;
 mod certificates;
 mod flow_control;
+mod namespaced;
 mod pods;
 mod rights;
 

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A watcher with these settings that has looked at everything.
-async fn watching(objects: &[Value], policy: &PolicySettings) -> World {
+pub async fn watching(objects: &[Value], policy: &PolicySettings) -> World {
     let api = FakeApi::default();
     objects.iter().for_each(|object| api.put("kubectl", object));
     let world = World::start_with(&api, policy.clone()).await;

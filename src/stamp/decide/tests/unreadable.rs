@@ -47,3 +47,25 @@ fn a_right_that_is_taken_away_rolls_nothing() {
         Decision::Leave(Reason::Unreadable)
     );
 }
+
+/// A manifest that was copied, record and all: what it says of another namespace is no evidence here.
+#[test]
+fn what_another_namespace_recorded_of_it_is_not_taken_over() {
+    let (references, keyring) = (uses(&["db", "locked"]), ring(1, None));
+    let world = World::default().with("db", "a").with("locked", "x");
+    let mut stored = adopted(&references, &world);
+    let Some(observed) = &mut stored.observed else {
+        panic!("recorded");
+    };
+    observed.namespace = "elsewhere".into();
+    let rule = setting(&references, &keyring);
+    let locked = world.clone().unreadable("locked");
+    assert_eq!(
+        rule.settle(&mut stored, &locked),
+        [Reason::AdoptedUnverified]
+    );
+    assert_eq!(
+        rule.settle(&mut stored, &world.with("locked", "y")),
+        [Reason::ReferencesChanged]
+    );
+}
