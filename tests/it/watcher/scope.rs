@@ -1,5 +1,7 @@
 //! Which namespaces are followed, in the watcher and in the webhook.
 
+use std::process::Command;
+
 use restamp::stamp::{
     annotations::{PAUSED_AT, STAMP},
     reason::Reason,
@@ -330,4 +332,19 @@ async fn the_webhook_leaves_alone_what_is_in_namespaces_that_are_not_followed() 
         assert!(!written.patched, "what others wrote is theirs");
         assert_eq!(webhook.admissions(Reason::NamespaceNotSelected), 2);
     }
+}
+
+/// Before anything is asked of an API server.
+#[test]
+fn the_variable_of_reloader_names_the_namespace_that_is_followed() {
+    let output = Command::new(env!("CARGO_BIN_EXE_restamp"))
+        .args(["explain", "deployment/web"])
+        .env_clear()
+        .env("KUBERNETES_NAMESPACE", "Shop")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let told = "KUBERNETES_NAMESPACE: no namespace can be called \"Shop\"";
+    assert!(said.contains(told), "{said}");
 }

@@ -120,17 +120,24 @@ impl World {
 
     /// The same with a watcher that counts here.
     pub async fn counting(objects: &[Value], metrics: WatcherMetrics) -> Self {
-        Self::recorded_with(objects, None, metrics).await
+        Self::recorded_with(objects, PolicySettings::default(), None, metrics).await
     }
 
     /// The same with a watcher that alerts about restarts.
     pub async fn alerting(objects: &[Value], receiver: Receiver) -> Self {
         let metrics = WatcherMetrics::new().unwrap();
-        Self::recorded_with(objects, Some(receiver), metrics).await
+        let policy = PolicySettings::default();
+        Self::recorded_with(objects, policy, Some(receiver), metrics).await
+    }
+
+    /// The same with these settings.
+    pub async fn set_up(objects: &[Value], policy: PolicySettings) -> Self {
+        Self::recorded_with(objects, policy, None, WatcherMetrics::new().unwrap()).await
     }
 
     async fn recorded_with(
         objects: &[Value],
+        policy: PolicySettings,
         alerts: Option<Receiver>,
         metrics: WatcherMetrics,
     ) -> Self {
@@ -138,7 +145,7 @@ impl World {
         for object in objects {
             api.put("kubectl", object);
         }
-        let world = Self::start_whole(&api, PolicySettings::default(), alerts, metrics).await;
+        let world = Self::start_whole(&api, policy, alerts, metrics).await;
         world.until_recorded().await;
         world.quiet().await;
         api.forget_calls();

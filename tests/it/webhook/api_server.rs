@@ -97,14 +97,14 @@ impl Webhook {
     }
 
     /// One that follows the installation key from now on.
-    pub async fn following(api: &FakeApi) -> Self {
+    pub async fn following(api: &FakeApi, policy: PolicySettings) -> Self {
         let keyring = follow_key(api).await;
         let readiness = Readiness::default();
         let follow = keyring
             .clone()
             .follow(api.client(), HOME.to_owned(), readiness);
         tokio::spawn(follow);
-        Self::new(api, keyring)
+        Self::with(api, keyring, policy)
     }
 
     /// One with this key.

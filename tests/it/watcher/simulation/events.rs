@@ -24,6 +24,8 @@ pub enum Event {
     Delete,
     /// A label is put on an object.
     Relabel,
+    /// A source gets or loses the label that it is followed by.
+    Toggle,
     /// Somebody reads the workload, changes its image, and writes it.
     Deploy,
     /// Somebody writes the workload as his manifest has it, image included.
@@ -82,6 +84,25 @@ impl Event {
     ];
     /// Of writers that the webhook does not see.
     pub const BLIND: [Self; 3] = [Self::BlindDeploy, Self::BlindPut, Self::BlindUndo];
+    /// Of days on which labels decide what is followed.
+    pub const LABELLED: [Self; 16] = [
+        Self::Change,
+        Self::Change,
+        Self::Toggle,
+        Self::Toggle,
+        Self::Toggle,
+        Self::Relabel,
+        Self::Deploy,
+        Self::Put,
+        Self::Undo,
+        Self::Remake,
+        Self::Rotate,
+        Self::Fault,
+        Self::Fault,
+        Self::Restart,
+        Self::Interrupt,
+        Self::Rest,
+    ];
     /// Of days on which a source and its workload come and go unseen.
     pub const FOG: [Self; 10] = [
         Self::Change,
@@ -116,6 +137,7 @@ impl Simulation {
             Event::Recreate => self.recreate().await,
             Event::Delete => self.delete(),
             Event::Relabel => self.relabel(),
+            Event::Toggle => self.toggle().await,
             Event::Deploy | Event::BlindDeploy => self.deploy(event == Event::Deploy).await,
             Event::Put | Event::BlindPut => self.put(event == Event::Put).await,
             Event::Undo | Event::BlindUndo => self.undo(event == Event::Undo).await,
@@ -186,7 +208,7 @@ impl Simulation {
             self.world.kill().await
         };
         Self {
-            world: World::start(&api).await,
+            world: World::start_with(&api, self.weather.policy()).await,
             ..self
         }
     }
@@ -213,15 +235,20 @@ impl Simulation {
     /// Lets everything end, and looks what became of the pods. In the fog, what is missing comes to be at last:
     /// whether it is taken for new shows what the watcher made of all that came and went before.
     pub async fn rest(&mut self) {
-        self.api().heal();
-        self.release();
-        sleep(self.weather.quiet()).await;
+        self.be_quiet().await;
         self.judge();
         if self.weather == Weather::Fog {
             self.fill();
             sleep(self.weather.quiet()).await;
             self.judge();
         }
+    }
+
+    /// Lets everything end.
+    pub async fn be_quiet(&mut self) {
+        self.api().heal();
+        self.release();
+        sleep(self.weather.quiet()).await;
     }
 
     /// Delivers everything that was kept back.

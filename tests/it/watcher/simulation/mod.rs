@@ -11,7 +11,7 @@ mod verdict;
 
 use std::{env, ops::RangeInclusive, time::Duration};
 
-use restamp::stamp::annotations::SETTLE;
+use restamp::stamp::{annotations::SETTLE, settings::PolicySettings};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -25,6 +25,8 @@ use crate::{fake_api::FakeApi, webhook::Webhook};
 
 /// The Secrets that there are.
 const SOURCES: [&str; 2] = ["login", "mail"];
+/// Which Secrets are followed, where labels decide.
+const FOLLOWED: &str = "follow!=no";
 /// How many histories of each sort are run, unless others are asked for.
 const SEEDS: u64 = 60;
 /// After this time everything that is under way has ended, the longest pauses included.
@@ -43,6 +45,8 @@ enum Weather {
     /// Late watches and late reads, too, and a webhook that cannot read. A change that comes and goes
     /// meanwhile may cost a rollout, so only what is missed counts.
     Foul,
+    /// Sources get and lose the label that they are followed by, and keep their content while they lack it.
+    Labelled,
     /// A source and its workload come and go while watches lag, and nothing else happens.
     Fog,
 }
@@ -66,7 +70,15 @@ impl Weather {
             Weather::Fair => [of(&Event::CALM), of(&Event::FAULTS)].concat(),
             Weather::Blind => [of(&Event::CALM), of(&Event::FAULTS), of(&Event::BLIND)].concat(),
             Weather::Foul => [of(&Event::CALM), of(&Event::FAULTS), of(&Event::LATE)].concat(),
+            Weather::Labelled => of(&Event::LABELLED),
             Weather::Fog => of(&Event::FOG),
+        }
+    }
+
+    fn policy(self) -> PolicySettings {
+        PolicySettings {
+            source_labels: (self == Weather::Labelled).then(|| FOLLOWED.parse().unwrap()),
+            ..PolicySettings::default()
         }
     }
 
@@ -123,8 +135,10 @@ impl Simulation {
             _ => dice.pick(&[&SOURCES[..], &SOURCES[..1]]),
         };
         let [login, mail] = SOURCES.map(|name| secret(name, "0"));
-        let world = World::with(&[login, mail, manifest(sources, settle)]).await;
-        let webhook = Webhook::following(&world.api).await;
+        let policy = weather.policy();
+        let objects = [login, mail, manifest(sources, settle)];
+        let world = World::set_up(&objects, policy.clone()).await;
+        let webhook = Webhook::following(&world.api, policy).await;
         Self {
             seed,
             events: weather.some_events(&mut dice),
@@ -216,6 +230,11 @@ fn nothing_is_missed_and_nothing_needless_done_whatever_fails() {
 #[test]
 fn only_what_was_never_recorded_is_missed_when_writes_go_past_the_webhook() {
     simulate(Weather::Blind);
+}
+
+#[test]
+fn nothing_is_missed_and_nothing_needless_done_when_labels_come_and_go() {
+    simulate(Weather::Labelled);
 }
 
 #[test]

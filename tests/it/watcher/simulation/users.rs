@@ -26,6 +26,9 @@ impl Simulation {
     /// A source gets content that it never had.
     pub fn change(&mut self) -> String {
         let source = self.dice.pick(self.sources);
+        if self.is_left_out(source) {
+            return format!("not {source}");
+        }
         self.give(source);
         format!("{source} to {}", self.content)
     }
@@ -83,6 +86,27 @@ impl Simulation {
             });
         }
         object.1.to_owned()
+    }
+
+    /// A source gets or loses the label that it is followed by. It loses it once nothing is left to do for it: what
+    /// changes just before that is seen when it has the label again.
+    pub async fn toggle(&mut self) -> String {
+        let source = self.dice.pick(self.sources);
+        let leaves = !self.is_left_out(source);
+        if leaves {
+            self.be_quiet().await;
+        }
+        self.api().edit(USER, &name("secrets", source), |secret| {
+            let label = if leaves { json!("no") } else { json!("yes") };
+            secret["metadata"]["labels"] = json!({ "follow": label });
+        });
+        let what = if leaves { "left out" } else { "followed" };
+        format!("{source} is {what}")
+    }
+
+    fn is_left_out(&self, source: &str) -> bool {
+        let secret = self.api().get(&name("secrets", source));
+        secret.is_some_and(|secret| secret["metadata"]["labels"]["follow"] == "no")
     }
 
     /// Somebody reads the workload, changes its image, and writes it.
