@@ -107,6 +107,9 @@ struct WatcherArgs {
     /// Who this process is in the Lease; unique. Made from the host name if not given.
     #[arg(long, env = "RESTAMP_IDENTITY", value_name = "NAME", value_parser = not_empty)]
     identity: Option<String>,
+    /// Tell this URL about each change of a ConfigMap or Secret, and restart nothing.
+    #[arg(long, value_name = "URL", hide_default_value = true)]
+    webhook_url: Option<String>,
     #[command(flatten)]
     policy: PolicyArgs,
     #[command(flatten)]
@@ -186,6 +189,20 @@ fn alerts() -> Result<Option<Receiver>, Failure> {
     Ok(Some(Receiver::new(config)?))
 }
 
+/// Who is told about changes in the place of restarts. An empty URL, which templating leaves behind, is none.
+fn webhook_of(url: Option<&str>) -> Result<Option<Receiver>, Failure> {
+    let Some(url) = url.filter(|url| !url.is_empty()) else {
+        return Ok(None);
+    };
+    let config = alerts::Config::webhook("--webhook-url", url)?;
+    let host = config.url.host();
+    tracing::warn!(
+        host,
+        "telling a webhook about changes of sources, and restarting nothing"
+    );
+    Ok(Some(Receiver::new(config)?))
+}
+
 fn metrics() -> Result<WatcherMetrics, Failure> {
     let metrics = WatcherMetrics::new()?;
     if std::env::var_os(COUNT_BY_NAMESPACE).is_none_or(|value| value != "enabled") {
@@ -243,6 +260,7 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
         admin,
         settle,
         identity,
+        webhook_url,
         policy,
         legacy,
     } = args;
@@ -251,7 +269,7 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
     }
     let (kinds, policy) = (policy.kinds(), Arc::new(settings(&policy)));
     let ambient = Ambient::default();
-    let alerts = alerts()?;
+    let (alerts, webhook) = (alerts()?, webhook_of(webhook_url.as_deref())?);
     let metrics = metrics()?;
     let shutdown = shutdown::on_signal()?;
     let client = client::connect(counting(&metrics.requests)).await?;
@@ -267,6 +285,7 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
         settle,
         ambient,
         alerts,
+        webhook,
     };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -48,6 +48,8 @@ pub enum Sink {
     GoogleChat,
     /// Anything that takes plain text.
     Raw,
+    /// Anything that takes JSON, which the message is.
+    Json,
 }
 
 /// A URL that is a secret, since a token can be anywhere in it. What it prints is scheme and host.
@@ -80,6 +82,19 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Of who is told at `url`, which `flag` gives, in JSON.
+    ///
+    /// # Errors
+    /// When that is none.
+    pub fn webhook(flag: &'static str, url: &str) -> Result<Self, ConfigError> {
+        Ok(Self {
+            url: Address::parse(flag, url.trim())?,
+            sink: Sink::Json,
+            proxy: None,
+            info: None,
+        })
+    }
+
     /// Reads the variables; nothing if alerts are not asked for.
     ///
     /// # Errors

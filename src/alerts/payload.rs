@@ -26,6 +26,10 @@ impl Payload {
             })),
             Sink::TeamsConnector | Sink::GoogleChat => Self::json(&json!({ "text": text })),
             Sink::TeamsWorkflow => Self::json(&adaptive_card(&text)),
+            Sink::Json => Self {
+                content_type: "application/json",
+                body: text,
+            },
             Sink::Raw => Self {
                 content_type: "text/plain",
                 body: text.replace('*', ""),

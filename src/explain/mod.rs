@@ -24,7 +24,7 @@ use crate::{
     },
     stamp::{
         decide::{Case, Comparison, Decision, Live, compare, decide, source_warnings},
-        digest::{KeyTooShort, Keyring},
+        digest::Keyring,
         observed::Observed,
         policy::Marks,
         reason::Reason,
@@ -36,17 +36,6 @@ use crate::{
 use report::{Action, SourceReport};
 pub use report::{Output, Report};
 
-/// Why there is no answer at all.
-#[derive(Debug, thiserror::Error)]
-pub enum ExplainError {
-    /// The workload itself cannot be read.
-    #[error(transparent)]
-    Workload(#[from] Error),
-    /// Cannot be: see `Keyring::blank`.
-    #[error(transparent)]
-    Key(#[from] KeyTooShort),
-}
-
 /// Finds out.
 ///
 /// # Errors
@@ -57,7 +46,7 @@ pub async fn explain(
     restamp_namespace: &str,
     policy: &PolicySettings,
     now: Timestamp,
-) -> Result<Report, ExplainError> {
+) -> Result<Report, Error> {
     let workload = workload::get(client, id, policy).await?;
     let seen = Seen::read(client, workload, restamp_namespace, policy).await?;
     Ok(seen.report(now))
@@ -84,14 +73,14 @@ impl<'a> Seen<'a> {
         workload: Workload,
         restamp_namespace: &str,
         policy: &'a PolicySettings,
-    ) -> Result<Self, ExplainError> {
+    ) -> Result<Self, Error> {
         let mut unknown = Vec::new();
         let key = key::read(client, restamp_namespace)
             .await
             .map_err(|error| unknown.push(key_unknown(&error)))
             .ok();
         // Stands in where the key may not be read.
-        let blank = Keyring::blank()?;
+        let blank = Keyring::blank();
         let in_scope =
             namespace::is_followed(client, &workload.id.namespace, &policy.namespaces).await;
         let in_scope = in_scope

@@ -206,7 +206,7 @@ impl Survey<'_> {
         if let Some(known) = self.hashes.get(id) {
             return *known;
         }
-        let keyring = Keyring::blank().ok()?;
+        let keyring = Keyring::blank();
         let hash = match source::read_unseen(self.client, id, &keyring, &self.settings).await {
             Ok(Content::Present { digests, .. }) => digests.hash(),
             Ok(Content::Absent | Content::NotFollowed) => None,

@@ -10,6 +10,7 @@ use super::{
     record::Record,
     sources::{Absence, Change, Part, Sources},
     streams::Input,
+    tally::tally_source,
 };
 use crate::{
     cluster::{
@@ -166,7 +167,8 @@ impl Engine {
             self.scope_listed(scope);
         }
         for change in changes {
-            self.tally_source(&change);
+            let is_selected = self.is_selected(&change.id.namespace);
+            tally_source(&self.metrics, &change, is_selected);
             if change.id == key::secret(&self.settings.namespace) && self.leads {
                 self.key_wanted = Some(Instant::now());
             }

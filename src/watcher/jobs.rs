@@ -26,7 +26,8 @@ use crate::{
 
 /// Requests of one sort under way at once; the API server serves no more of them any faster.
 pub const MAX_WRITES: usize = 64;
-const MAX_READS: usize = 32;
+/// As [`MAX_WRITES`], of reads.
+pub const MAX_READS: usize = 32;
 const MAX_EVENTS: usize = 32;
 
 /// What was written to a workload.

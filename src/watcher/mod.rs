@@ -13,6 +13,7 @@ mod intake;
 mod jobs;
 mod look;
 mod namespaces;
+mod notifier;
 mod pause;
 mod queue;
 mod record;
@@ -47,6 +48,7 @@ use crate::{
     stamp::settings::PolicySettings,
 };
 use engine::Engine;
+use notifier::Notifier;
 use streams::Streams;
 
 /// The name of the Lease.
@@ -74,6 +76,8 @@ pub struct Settings {
     pub ambient: Ambient,
     /// Who is told about restarts.
     pub alerts: Option<Receiver>,
+    /// Who is told about changes of sources; then nothing is restarted.
+    pub webhook: Option<Receiver>,
 }
 
 /// Runs the watcher until `shutdown`.
@@ -107,7 +111,7 @@ pub async fn run(
     };
     let mut tasks = Tasks::new(shutdown.clone());
     for scope in settings.policy.namespaces.scopes() {
-        for kind in settings.kinds.iter() {
+        for kind in settings.kinds.iter().filter(|_| settings.webhook.is_none()) {
             tasks.spawn("watch", streams.clone().workloads(kind, scope));
         }
         for kind in settings.policy.followed() {
@@ -118,9 +122,17 @@ pub async fn run(
         tasks.spawn("watch", streams.clone().namespaces(selector));
     }
     drop(streams);
-    let alerts = start_alerts(&settings, &metrics, &mut tasks, shutdown.clone());
-    let engine = Engine::new(client, settings, metrics.clone(), readiness.clone(), alerts);
-    tasks.spawn("engine", engine.run(received, leader, shutdown.clone()));
+    let mut tell = |receiver| start_courier(receiver, &settings, &metrics, &mut tasks, &shutdown);
+    let alerts = settings.alerts.clone().map(&mut tell);
+    let told = settings.webhook.clone().map(&mut tell);
+    if let Some(told) = told {
+        let policy = settings.policy.clone();
+        let notifier = Notifier::new(client, policy, metrics.clone(), told);
+        tasks.spawn("notifier", notifier.run(received, leader, shutdown.clone()));
+    } else {
+        let engine = Engine::new(client, settings, metrics.clone(), readiness.clone(), alerts);
+        tasks.spawn("engine", engine.run(received, leader, shutdown.clone()));
+    }
     let election = elector.run(leading, shutdown.clone());
     tasks.spawn_orderly("election", async {
         election.await;
@@ -131,19 +143,20 @@ pub async fn run(
     tasks.run(LAST_WORDS).await
 }
 
-/// Starts who delivers alerts, if anybody wants to have them. He ends a while after the engine.
-fn start_alerts(
+/// Starts who delivers what is told. He ends a while after the one who tells.
+fn start_courier(
+    receiver: Receiver,
     settings: &Settings,
     metrics: &WatcherMetrics,
     tasks: &mut Tasks,
-    shutdown: CancellationToken,
-) -> Option<Alerts> {
-    let receiver = settings.alerts.clone()?;
+    shutdown: &CancellationToken,
+) -> Alerts {
     let random = settings.ambient.random;
     let (alerts, courier) = alerts::queue(receiver, random, metrics.alerts.clone());
-    tasks.spawn_orderly("alerts", async {
+    let shutdown = shutdown.clone();
+    tasks.spawn_orderly("courier", async {
         courier.run(shutdown).await;
         Ok(())
     });
-    Some(alerts)
+    alerts
 }

@@ -25,8 +25,13 @@ impl Selected {
         policy.namespaces.selector().map(|_| Self::default())
     }
 
+    /// Whether the namespace is one of them.
+    pub(super) fn contains(&self, namespace: &str) -> bool {
+        self.names.contains(namespace)
+    }
+
     /// Takes in a watch event, and says which namespaces came or went.
-    fn apply(&mut self, event: Event<Box<str>>) -> Vec<Box<str>> {
+    pub(super) fn apply(&mut self, event: Event<Box<str>>) -> Vec<Box<str>> {
         match event {
             Event::Init => self.listing.clear(),
             Event::InitApply(name) => drop(self.listing.insert(name)),
@@ -55,7 +60,7 @@ impl Engine {
     /// Whether workloads of the namespace are to be looked after.
     pub(super) fn is_selected(&self, namespace: &str) -> bool {
         let selected = self.selected.as_ref();
-        selected.is_none_or(|selected| selected.names.contains(namespace))
+        selected.is_none_or(|selected| selected.contains(namespace))
     }
 
     /// Whether it is known which namespaces these are.

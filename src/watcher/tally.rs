@@ -14,7 +14,7 @@ use crate::{
         Error,
         workload::{Workload, WorkloadId},
     },
-    runtime::metrics::{Outcome, Skip},
+    runtime::metrics::{Outcome, Skip, WatcherMetrics},
     stamp::reason::Reason,
 };
 
@@ -26,20 +26,6 @@ impl Engine {
         metrics.queue_depth.set(gauge(self.queue.len()));
         metrics.queue_age.set(first);
         metrics.reloader.queue.depth.set(gauge(overdue));
-    }
-
-    pub(super) fn tally_source(&self, change: &Change) {
-        let (event, ignored) = match change.what {
-            What::Added => ("add", false),
-            What::Updated { ignored } => ("update", ignored),
-            What::Deleted => ("delete", false),
-        };
-        let metrics = &self.metrics.reloader;
-        metrics.source_event(event, change.id.source.kind.plural());
-        let is_selected = self.is_selected(&change.id.namespace);
-        if ignored || (!is_selected && event == "update") {
-            metrics.skip(Skip::Ignored);
-        }
     }
 
     pub(super) fn tally_decision(&self, id: &WorkloadId, reason: Reason, restart: bool) {
@@ -110,5 +96,19 @@ impl Engine {
         self.look_ended(id, Outcome::Error, now);
         self.metrics.reloader.retries.inc();
         Some(pause)
+    }
+}
+
+/// Counts what happened to a source, in a namespace that is followed or is not.
+pub(super) fn tally_source(metrics: &WatcherMetrics, change: &Change, is_selected: bool) {
+    let (event, ignored) = match change.what {
+        What::Added => ("add", false),
+        What::Updated { ignored } => ("update", ignored),
+        What::Deleted => ("delete", false),
+    };
+    let metrics = &metrics.reloader;
+    metrics.source_event(event, change.id.source.kind.plural());
+    if ignored || (!is_selected && event == "update") {
+        metrics.skip(Skip::Ignored);
     }
 }

@@ -10,6 +10,7 @@ mod retries;
 mod secrecy;
 mod tls;
 mod watcher;
+mod webhook_url;
 
 use std::{ffi::OsString, time::Duration};
 

@@ -38,6 +38,27 @@ fn the_watcher_does_not_start_without_the_receiver_that_it_is_told_to_alert() {
 }
 
 #[test]
+fn a_webhook_url_that_is_none_stops_the_start_and_is_not_shown() {
+    for url in [SECRET, "T0KEN", "ftp://hooks.example/T0KEN"] {
+        let (started, text) = restamp(&["watcher", "--webhook-url", url], &[]);
+        assert!(!started);
+        assert!(
+            text.contains("--webhook-url") && !text.contains("T0KEN"),
+            "{text}"
+        );
+    }
+    let (_, text) = restamp(
+        &["watcher", "--webhook-url=http://hooks.example/T0KEN"],
+        &[],
+    );
+    assert!(text.contains("restarting nothing"), "{text}");
+    assert!(
+        text.contains("hooks.example") && !text.contains("T0KEN"),
+        "{text}"
+    );
+}
+
+#[test]
 fn without_ca_certificates_only_plain_http_is_alerted() {
     let alerting = |url| {
         let variables = [

@@ -75,13 +75,22 @@ impl World {
     /// Starts a watcher with these settings.
     pub async fn start_with(api: &FakeApi, policy: PolicySettings) -> Self {
         let metrics = WatcherMetrics::new().unwrap();
-        Self::start_whole(api, policy, None, metrics).await
+        Self::start_whole(api, policy, (None, None), metrics).await
+    }
+
+    /// Starts one that tells a webhook in the place of restarts, and waits until it leads and has listed everything.
+    pub async fn telling(api: &FakeApi, policy: PolicySettings, webhook: Receiver) -> Self {
+        let metrics = WatcherMetrics::new().unwrap();
+        let world = Self::start_whole(api, policy, (None, Some(webhook)), metrics).await;
+        until("it leads", || world.metrics.leader.get() == 1).await;
+        world.quiet().await;
+        world
     }
 
     async fn start_whole(
         api: &FakeApi,
         policy: PolicySettings,
-        alerts: Option<Receiver>,
+        (alerts, webhook): (Option<Receiver>, Option<Receiver>),
         metrics: WatcherMetrics,
     ) -> Self {
         let shutdown = CancellationToken::new();
@@ -93,6 +102,7 @@ impl World {
             settle: Duration::from_secs(2),
             ambient: ambient(),
             alerts,
+            webhook,
         };
         let admin = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = admin.local_addr().unwrap();
@@ -145,7 +155,7 @@ impl World {
         for object in objects {
             api.put("kubectl", object);
         }
-        let world = Self::start_whole(&api, policy, alerts, metrics).await;
+        let world = Self::start_whole(&api, policy, (alerts, None), metrics).await;
         world.until_recorded().await;
         world.quiet().await;
         api.forget_calls();

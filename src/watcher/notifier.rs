@@ -1,0 +1,225 @@
+//! Reloader's webhook mode: somebody else is told about each change of a source, and nothing is restarted. No workload is
+//! looked at; so unlike in the other mode, every source that changes is read, to tell whether its content did.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::resume_unwind,
+    sync::Arc,
+    time::Duration,
+};
+
+use kube::{Client, runtime::watcher::Event};
+use serde_json::json;
+use tokio::{
+    sync::{Semaphore, mpsc::Receiver, watch},
+    task::JoinSet,
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::{
+    jobs::{MAX_READS, log_failure},
+    namespaces::Selected,
+    sources::{Change, Part, Seq, Sources, What},
+    streams::Input,
+    tally::tally_source,
+};
+use crate::{
+    alerts::Alerts,
+    cluster::source::{self, Content, Row},
+    runtime::metrics::{Skip, WatcherMetrics},
+    stamp::{
+        digest::{Keyring, SourceDigests},
+        settings::PolicySettings,
+        source::SourceId,
+    },
+};
+
+/// How long to wait before a source is read again that could not be.
+const READ_RETRY: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub struct Notifier {
+    client: Client,
+    policy: Arc<PolicySettings>,
+    metrics: WatcherMetrics,
+    told: Alerts,
+    /// What digests are compared under, which never leave the process.
+    keyring: Arc<Keyring>,
+    sources: Sources,
+    selected: Option<Selected>,
+    listed: BTreeSet<Part>,
+    /// What the sources held that were read, while we led.
+    digests: BTreeMap<SourceId, SourceDigests>,
+    /// Sources that are being read, and whether they have changed since.
+    reading: BTreeMap<SourceId, bool>,
+    reads: JoinSet<(SourceId, Content)>,
+    limit: Arc<Semaphore>,
+    leads: bool,
+    seq: Seq,
+}
+
+impl Notifier {
+    /// One that knows nothing yet, and tells `told`.
+    pub fn new(
+        client: Client,
+        policy: Arc<PolicySettings>,
+        metrics: WatcherMetrics,
+        told: Alerts,
+    ) -> Self {
+        Self {
+            client,
+            metrics,
+            told,
+            keyring: Arc::new(Keyring::blank()),
+            sources: Sources::new(policy.clone()),
+            selected: Selected::new(&policy),
+            policy,
+            listed: BTreeSet::new(),
+            digests: BTreeMap::new(),
+            reading: BTreeMap::new(),
+            reads: JoinSet::new(),
+            limit: Arc::new(Semaphore::new(MAX_READS)),
+            leads: false,
+            seq: 0,
+        }
+    }
+
+    /// Runs until `shutdown`, or until the watches end.
+    pub async fn run(
+        mut self,
+        mut inputs: Receiver<Input>,
+        mut leader: watch::Receiver<bool>,
+        shutdown: CancellationToken,
+    ) {
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                changed = leader.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let leads = *leader.borrow_and_update();
+                    self.lead(leads);
+                }
+                Some(ended) = self.reads.join_next() => match ended {
+                    Ok((id, content)) => self.read(id, content),
+                    Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+                    Err(_aborted) => {}
+                },
+                input = inputs.recv() => match input {
+                    None => return,
+                    Some(input) => self.take_in(input),
+                },
+            }
+        }
+    }
+
+    fn lead(&mut self, leads: bool) {
+        self.leads = leads;
+        self.metrics.leader.set(i64::from(leads));
+        // What changed while another led is not known.
+        self.digests.clear();
+        self.reading.clear();
+        self.reads.abort_all();
+    }
+
+    fn take_in(&mut self, input: Input) {
+        match input {
+            Input::Source(part, event) => self.source_event(part, event),
+            Input::Namespace(event) => {
+                if let Some(selected) = &mut self.selected {
+                    selected.apply(event);
+                }
+            }
+            // A list after a gap is compared with what was known.
+            Input::SourcesUnheard(_) | Input::Workload(..) => {}
+        }
+    }
+
+    fn source_event(&mut self, part: Part, event: Event<Row>) {
+        self.seq += 1;
+        let ends_list = matches!(event, Event::InitDone);
+        for change in self.sources.apply(part, event, self.seq) {
+            let selected = self.selected.as_ref();
+            let is_selected = selected.is_none_or(|it| it.contains(&change.id.namespace));
+            tally_source(&self.metrics, &change, is_selected);
+            if self.leads && is_selected {
+                self.changed(part, &change);
+            } else {
+                self.digests.remove(&change.id);
+            }
+        }
+        if ends_list {
+            self.listed.insert(part);
+        }
+    }
+
+    fn changed(&mut self, part: Part, change: &Change) {
+        match change.what {
+            What::Added if self.policy.reload_on_create && self.listed.contains(&part) => {
+                self.tell(&change.id, "created");
+            }
+            What::Added => {}
+            What::Updated { .. } => self.begin_read(change.id.clone()),
+            What::Deleted => {
+                self.digests.remove(&change.id);
+                if self.policy.reload_on_delete {
+                    self.tell(&change.id, "deleted");
+                }
+            }
+        }
+    }
+
+    fn begin_read(&mut self, id: SourceId) {
+        if let Some(has_changed) = self.reading.get_mut(&id) {
+            *has_changed = true;
+            return;
+        }
+        self.reading.insert(id.clone(), false);
+        let (client, keyring) = (self.client.clone(), self.keyring.clone());
+        let (policy, limit) = (self.policy.clone(), self.limit.clone());
+        self.reads.spawn(async move {
+            loop {
+                let permit = limit.acquire().await;
+                match source::read(&client, &id, &keyring, &policy).await {
+                    Ok(content) => return (id, content),
+                    Err(error) => log_failure("cannot read a source; trying again", &error),
+                }
+                drop(permit);
+                sleep(READ_RETRY).await;
+            }
+        });
+    }
+
+    fn read(&mut self, id: SourceId, content: Content) {
+        let has_changed = self.reading.remove(&id).unwrap_or_default();
+        if let Content::Present { digests, .. } = content {
+            let before = self.digests.insert(id.clone(), digests);
+            // Without a read before, nothing says that the content is the same.
+            if before.as_ref() == self.digests.get(&id) {
+                self.metrics.reloader.skip(Skip::NoDataChange);
+            } else {
+                self.tell(&id, "updated");
+            }
+        }
+        if has_changed {
+            self.begin_read(id);
+        }
+    }
+
+    /// Reloader's body, which says nothing of what changed, and what did.
+    fn tell(&self, id: &SourceId, change: &str) {
+        info!(source = %id, change, "telling the webhook");
+        let body = json!({
+            "webhook": "update successful",
+            "type": id.source.kind.type_string(),
+            "namespace": id.namespace,
+            "name": id.source.name,
+            "change": change,
+        });
+        self.told.send(body.to_string());
+    }
+}
