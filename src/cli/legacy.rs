@@ -17,6 +17,9 @@ pub(super) struct LegacyArgs {
     /// Argo Rollouts are always followed where there are any.
     #[arg(long = "is-Argo-Rollouts", value_name = "BOOL", value_parser = true_or_false)]
     is_argo_rollouts: Option<bool>,
+    /// SecretProviderClasses are always followed where there are any.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
+    enable_csi_integration: Option<bool>,
     /// There is no profiler.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
     enable_pprof: Option<bool>,
@@ -46,6 +49,10 @@ impl LegacyArgs {
                 self.is_argo_rollouts.is_some(),
                 "--is-Argo-Rollouts has no effect: Rollouts are followed where there are any; to leave them out, \
                  take the right to list them away",
+            ),
+            (
+                self.enable_csi_integration.is_some(),
+                "--enable-csi-integration has no effect: SecretProviderClasses are followed where there are any",
             ),
             (
                 self.enable_pprof.is_some() || self.pprof_addr.is_some(),
@@ -83,10 +90,11 @@ mod tests {
             "--sync-after-restart=true",
             "--is-Argo-Rollouts",
             "false",
+            "--enable-csi-integration=true",
             "--enable-pprof=0",
             "--pprof-addr=:6060",
         ];
-        assert_eq!(warnings(&all).unwrap().len(), 4);
+        assert_eq!(warnings(&all).unwrap().len(), 5);
         for warning in warnings(&all).unwrap() {
             assert!(
                 warning.starts_with("--") && warning.contains("has no effect: ")
@@ -99,6 +107,7 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         for bad in [
             "--enable-ha=maybe",
+            "--enable-csi-integration=maybe",
             "--is-Argo-Rollouts=True",
             "--is-argo-rollouts=true",
         ] {

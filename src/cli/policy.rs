@@ -113,7 +113,10 @@ impl PolicyArgs {
             reload_on_delete: self.reload_on_delete,
             strategy: self.reload_strategy,
         };
-        if settings.followed().next().is_none() {
+        if SourceKind::CORE
+            .iter()
+            .all(|kind| settings.ignored.contains(kind))
+        {
             return Err(
                 "--resources-to-ignore leaves nothing to follow; name one kind only".to_owned(),
             );
@@ -158,6 +161,7 @@ impl PolicyArgs {
                 auto: self.secret_auto_annotation,
                 ..default.secret
             },
+            secret_provider_class: default.secret_provider_class,
         }
     }
 
@@ -217,11 +221,11 @@ fn source_kinds(text: &str) -> Result<List<SourceKind>, String> {
 
 fn source_kind(text: &str) -> Result<SourceKind, String> {
     let is_called = |kind: &SourceKind| kind.plural().eq_ignore_ascii_case(text);
-    let kind = SourceKind::ALL.into_iter().find(is_called);
+    let kind = SourceKind::CORE.into_iter().find(is_called);
     kind.ok_or_else(|| {
         format!(
             "there are {}",
-            SourceKind::ALL.map(SourceKind::plural).join(" and ")
+            SourceKind::CORE.map(SourceKind::plural).join(" and ")
         )
     })
 }

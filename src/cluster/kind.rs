@@ -2,9 +2,9 @@
 
 use std::str::FromStr;
 
-use kube::{Client, api::ApiResource, core::GroupVersionKind};
+use kube::{api::ApiResource, core::GroupVersionKind};
 
-use super::{Error, error::Request};
+use super::discovery;
 
 /// A kind of workload: where its API is, and where in it the pod template is.
 #[derive(Debug, PartialEq, Eq)]
@@ -130,29 +130,7 @@ impl WorkloadKind {
 
     /// The kind in RBAC's words.
     pub fn resource(&self) -> String {
-        format!("{}.{}", self.plural, self.group)
-    }
-
-    /// Whether the API server serves the kind.
-    ///
-    /// # Errors
-    /// When it does not say.
-    pub async fn is_served(&self, client: &Client) -> Result<bool, Error> {
-        let request = Request {
-            verb: "discover",
-            resource: self.resource(),
-            namespace: None,
-            name: None,
-        };
-        let group_version = format!("{}/{}", self.group, self.version);
-        let asked = async {
-            match client.list_api_group_resources(&group_version).await {
-                Ok(found) => Ok(found.resources.iter().any(|it| it.name == self.plural)),
-                Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
-                Err(error) => Err(error),
-            }
-        };
-        request.send(asked).await
+        discovery::name_of(&self.api_resource())
     }
 }
 

@@ -5,6 +5,8 @@
 
 pub mod client;
 mod cron_job;
+pub mod csi;
+pub mod discovery;
 pub mod error;
 pub mod events;
 pub mod job;

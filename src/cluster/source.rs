@@ -13,11 +13,13 @@ use kube::{
 };
 use serde::Deserialize;
 
-use super::{Error, error::Request};
+use super::{Error, csi, discovery, error::Request};
 use crate::stamp::{
     annotations::PolicyKeys,
+    decide::Live,
     digest::{Encoding, Keyring, SourceDigests},
     json,
+    mounts::Provided,
     policy::Marks,
     settings::{PolicySettings, ReloadStrategy},
     source::{SourceId, SourceKind, SourceName},
@@ -45,10 +47,17 @@ pub struct Row {
 
 /// How a kind of source is addressed.
 pub fn api_resource(kind: SourceKind) -> ApiResource {
-    ApiResource::from_gvk_with_plural(
-        &GroupVersionKind::gvk("", "v1", kind.as_str()),
-        kind.plural(),
-    )
+    let (group, version) = match kind.is_core() {
+        true => ("", "v1"),
+        false => (csi::GROUP, csi::VERSION),
+    };
+    let kind_of_group = GroupVersionKind::gvk(group, version, kind.as_str());
+    ApiResource::from_gvk_with_plural(&kind_of_group, kind.plural())
+}
+
+/// Whether an error says that the API server does not serve what was asked for.
+pub(super) fn is_not_served(error: &Error) -> bool {
+    matches!(error, Error::Refused { code: 404, .. })
 }
 
 /// The metadata of a source, decoded to the few fields that a [`Row`] needs. An annotation may hold the
@@ -194,7 +203,8 @@ impl Resource for SourceMetadata {
     }
 }
 
-/// Lists the sources of a kind in a namespace that are followed, metadata only.
+/// Lists the sources of a kind in a namespace that are followed, metadata only. There are none of a kind that is not
+/// served.
 ///
 /// # Errors
 /// When the API server does not answer with the list.
@@ -206,7 +216,7 @@ pub async fn list(
 ) -> Result<Vec<Row>, Error> {
     let request = Request {
         verb: "list",
-        resource: kind.plural().to_owned(),
+        resource: discovery::name_of(&api_resource(kind)),
         namespace: Some(namespace.to_owned()),
         name: None,
     };
@@ -216,9 +226,11 @@ pub async fn list(
         label_selector: settings.labels_of(kind).map(ToString::to_string),
         ..kube::api::ListParams::default()
     };
-    let found = request.send(api.list(&params)).await?;
+    let found = match request.send(api.list(&params)).await {
+        Err(error) if !kind.is_core() && is_not_served(&error) => Vec::new(),
+        listed => listed?.items,
+    };
     Ok(found
-        .items
         .into_iter()
         .filter_map(|item| item.into_row(kind, &settings.keys))
         .collect())
@@ -245,6 +257,23 @@ pub enum Content {
         /// Its digests.
         digests: SourceDigests,
     },
+    /// It is a SecretProviderClass, and pods show what it provides.
+    Mounted(Provided),
+    /// It is a SecretProviderClass that no pod has mounted.
+    Unmounted,
+}
+
+impl Content {
+    /// What that means for whoever uses it, unless labels say more.
+    pub fn live(&self) -> Live<'_> {
+        match self {
+            Content::Absent => Live::Absent,
+            Content::NotFollowed => Live::Unreadable,
+            Content::Unmounted => Live::Unmounted,
+            Content::Present { digests, .. } => Live::Present(digests),
+            Content::Mounted(provided) => Live::Mounted(provided),
+        }
+    }
 }
 
 /// Reads a source (a quorum read), and keeps only its digests.
@@ -257,6 +286,9 @@ pub async fn read(
     keyring: &Keyring,
     settings: &PolicySettings,
 ) -> Result<Content, Error> {
+    if !id.source.kind.is_core() {
+        return csi::read(client, id, keyring, settings.strategy).await;
+    }
     let request = get(id);
     // Not through the client's own decoding: it logs the text that it cannot decode.
     match request.send(fetch(client, id, OBJECT)).await {
@@ -366,8 +398,8 @@ fn digest(
     }
     let data = payload.data.unwrap_or_default();
     let (texts, encoded) = match id.source.kind {
-        SourceKind::ConfigMap => (data, payload.binary_data.unwrap_or_default()),
         SourceKind::Secret => (BTreeMap::new(), data),
+        _ => (data, payload.binary_data.unwrap_or_default()),
     };
     let binaries = encoded
         .into_iter()

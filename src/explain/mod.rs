@@ -30,7 +30,7 @@ use crate::{
         reason::Reason,
         references::{Listed, Reference, References, resolve},
         settings::PolicySettings,
-        source::SourceName,
+        source::{SourceKind, SourceName},
     },
 };
 use report::{Action, SourceReport};
@@ -161,10 +161,9 @@ impl<'a> Seen<'a> {
 
     fn live(&self, name: &SourceName) -> Live<'_> {
         match self.contents.get(name) {
-            Some(Ok(Content::Absent)) => Live::Absent,
             Some(Ok(Content::NotFollowed)) if self.policy.unseen_is_absent() => Live::Absent,
-            Some(Ok(Content::Present { digests, .. })) => Live::Present(digests),
-            Some(Ok(Content::NotFollowed) | Err(_)) | None => Live::Unreadable,
+            Some(Ok(content)) => content.live(),
+            Some(Err(_)) | None => Live::Unreadable,
         }
     }
 
@@ -237,12 +236,14 @@ fn state(comparison: Option<Comparison>, live: Live<'_>) -> &'static str {
         (Some(Comparison::Same), Live::Absent) => "does not exist, as recorded",
         (Some(Comparison::Same), _) => "as recorded",
         (Some(Comparison::Changed | Comparison::Arrived), _) => "changed since the pods started",
+        (Some(Comparison::Started), _) => "changed, and pods have started on it",
         (Some(Comparison::Gone), _) => {
             "deleted since the pods started; nothing happens until it is back"
         }
         (_, Live::Absent) => "does not exist",
         (Some(Comparison::New), _) => "not recorded yet",
-        (_, Live::Present(_)) => "exists",
+        (_, Live::Unmounted) => "no pod has mounted it",
+        (_, Live::Present(_) | Live::Mounted(_)) => "exists",
         (_, Live::Unreadable) => "unknown",
     }
 }
@@ -258,6 +259,13 @@ fn unknown_because(error: &Error) -> String {
     format!("unknown: {}", error.in_short())
 }
 
+/// Whether the workload has to do with sources of a kind at all.
+fn may_use(workload: &Workload, kind: SourceKind) -> bool {
+    let facts = &workload.facts;
+    let used = facts.usages.keys().any(|source| source.kind == kind);
+    used || !facts.policy.patterns(kind).is_empty()
+}
+
 /// The sources of the workload's namespace that are followed, as far as they may be listed.
 async fn list(
     client: &Client,
@@ -266,7 +274,7 @@ async fn list(
     unknown: &mut Vec<String>,
 ) -> BTreeMap<SourceName, Marks> {
     let mut listed = BTreeMap::new();
-    for kind in policy.followed() {
+    for kind in policy.followed().filter(|kind| may_use(workload, *kind)) {
         match source::list(client, kind, &workload.id.namespace, policy).await {
             Ok(rows) => listed.extend(rows.into_iter().map(|row| (row.id.source, row.marks))),
             Err(error) => unknown.push(unknown_because(&error)),

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::{
     cluster::{
+        discovery,
         kind::{Kinds, WorkloadKind},
         namespace,
         reloader::{self, Installation},
@@ -96,7 +97,7 @@ struct Survey<'a> {
 impl Survey<'_> {
     async fn kind(&mut self, kind: &'static WorkloadKind) {
         if !kind.is_built_in {
-            match kind.is_served(self.client).await {
+            match discovery::is_served(self.client, &kind.api_resource()).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
@@ -209,7 +210,10 @@ impl Survey<'_> {
         let keyring = Keyring::blank();
         let hash = match source::read_unseen(self.client, id, &keyring, &self.settings).await {
             Ok(Content::Present { digests, .. }) => digests.hash(),
-            Ok(Content::Absent | Content::NotFollowed) => None,
+            // What pods get now need not be what they started on.
+            Ok(
+                Content::Absent | Content::NotFollowed | Content::Mounted(_) | Content::Unmounted,
+            ) => None,
             Err(error) => {
                 self.unknown.insert(error.in_short());
                 None

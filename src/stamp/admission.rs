@@ -120,13 +120,13 @@ impl Admission<'_> {
             &Seen(&Reads::new()),
             recorded(&facts),
         );
+        // What pods show is not there before they are; what was recorded of it stays.
+        let read = sources.into_keys().filter(|source| source.kind.is_core());
+        let sources: Vec<_> = read.collect();
         if sources.is_empty() {
             return Plan::Answer(self.keep(&facts, Reason::NoSources));
         }
-        Plan::Read(Box::new(Fresh {
-            sources: sources.into_keys().collect(),
-            facts,
-        }))
+        Plan::Read(Box::new(Fresh { facts, sources }))
     }
 
     /// The answer when the sources could not be read: the watcher will see to the workload.

@@ -28,32 +28,42 @@ pub const AUTO: &str = "reloader.stakater.com/auto";
 pub const CONFIG_MAP_AUTO: &str = "configmap.reloader.stakater.com/auto";
 /// On the workload or its template, Go boolean: as [`AUTO`], for Secrets.
 pub const SECRET_AUTO: &str = "secret.reloader.stakater.com/auto";
+/// On the workload or its template, Go boolean: as [`AUTO`], for SecretProviderClasses.
+pub const SECRET_PROVIDER_CLASS_AUTO: &str = "secretproviderclass.reloader.stakater.com/auto";
 /// On the workload or its template, comma list of Go regexes: restart for the ConfigMaps so named.
 pub const CONFIG_MAP_RELOAD: &str = "configmap.reloader.stakater.com/reload";
 /// On the workload or its template, comma list of Go regexes: restart for the Secrets so named.
 pub const SECRET_RELOAD: &str = "secret.reloader.stakater.com/reload";
+/// On the workload or its template, comma list of Go regexes: restart for the SecretProviderClasses so named.
+pub const SECRET_PROVIDER_CLASS_RELOAD: &str = "secretproviderclass.reloader.stakater.com/reload";
 /// On the workload or its template, exactly `true`: restart for used sources that carry [`MATCH`].
 pub const SEARCH: &str = "reloader.stakater.com/search";
 /// On the workload alone, comma list of names: never restart for these ConfigMaps.
 pub const CONFIG_MAP_EXCLUDE: &str = "configmaps.exclude.reloader.stakater.com/reload";
 /// On the workload alone, comma list of names: never restart for these Secrets.
 pub const SECRET_EXCLUDE: &str = "secrets.exclude.reloader.stakater.com/reload";
+/// On the workload alone, comma list of names: never restart for these SecretProviderClasses.
+pub const SECRET_PROVIDER_CLASS_EXCLUDE: &str =
+    "secretproviderclasses.exclude.reloader.stakater.com/reload";
 /// On a source, exactly `true`: found by workloads that [`SEARCH`].
 pub const MATCH: &str = "reloader.stakater.com/match";
 /// On a source, exactly `true`: no workload is restarted for it.
 pub const IGNORE: &str = "reloader.stakater.com/ignore";
 
 /// What people set on a workload or its template, those included that have no effect there.
-pub const POLICY_KEYS: [&str; 11] = [
+pub const POLICY_KEYS: [&str; 14] = [
     SETTLE,
     AUTO,
     CONFIG_MAP_AUTO,
     SECRET_AUTO,
+    SECRET_PROVIDER_CLASS_AUTO,
     CONFIG_MAP_RELOAD,
     SECRET_RELOAD,
+    SECRET_PROVIDER_CLASS_RELOAD,
     SEARCH,
     CONFIG_MAP_EXCLUDE,
     SECRET_EXCLUDE,
+    SECRET_PROVIDER_CLASS_EXCLUDE,
     MATCH,
     IGNORE,
 ];
@@ -88,6 +98,8 @@ pub struct PolicyKeys {
     pub config_map: KindKeys,
     /// For Secrets.
     pub secret: KindKeys,
+    /// For SecretProviderClasses.
+    pub secret_provider_class: KindKeys,
 }
 
 impl PolicyKeys {
@@ -96,6 +108,7 @@ impl PolicyKeys {
         match kind {
             SourceKind::ConfigMap => &self.config_map,
             SourceKind::Secret => &self.secret,
+            SourceKind::SecretProviderClass => &self.secret_provider_class,
         }
     }
 }
@@ -118,6 +131,11 @@ impl Default for PolicyKeys {
                 reload: SECRET_RELOAD,
                 auto: SECRET_AUTO,
                 exclude: SECRET_EXCLUDE,
+            },
+            secret_provider_class: KindKeys {
+                reload: SECRET_PROVIDER_CLASS_RELOAD,
+                auto: SECRET_PROVIDER_CLASS_AUTO,
+                exclude: SECRET_PROVIDER_CLASS_EXCLUDE,
             },
         }
     }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use super::{
     digest::{Digest, InstallationKey, Keyring, SourceDigests},
+    mounts::Provided,
     observed::{Entries, Entry, Observed, Recorded, fold},
     patch::NewStart,
     pod::Containers,
@@ -29,6 +30,10 @@ pub enum Live<'a> {
     Absent,
     /// It was read.
     Present(&'a SourceDigests),
+    /// Pods show what it provides.
+    Mounted(&'a Provided),
+    /// No pod shows what it provides.
+    Unmounted,
     /// It could not be read, or is not among those that are seen; nothing is concluded from that.
     Unreadable,
 }
@@ -117,9 +122,11 @@ pub enum Comparison {
     New,
     /// Recorded as absent, and appeared under our eyes.
     Arrived,
+    /// Other content, on which pods have started.
+    Started,
     /// Recorded, and absent now: nothing is done until it comes back.
     Gone,
-    /// It cannot be read now.
+    /// It cannot be read now, or is nowhere to be seen.
     Unknown,
 }
 
@@ -146,10 +153,10 @@ fn has_entries(case: &Case<'_>) -> bool {
         .is_some_and(|observed| observed.entries().is_none_or(|entries| !entries.is_empty()))
 }
 
+/// Whether there is a source that cannot be read, of those that one digest stands for.
 fn any_unreadable(case: &Case<'_>) -> bool {
-    case.references
-        .keys()
-        .any(|source| matches!((case.live)(source), Live::Unreadable))
+    let mut summed = case.references.keys().filter(|it| it.kind.is_core());
+    summed.any(|source| matches!((case.live)(source), Live::Unreadable))
 }
 
 fn with_fold(case: &Case<'_>, recorded: &Digest, key: &InstallationKey) -> Decision {
@@ -283,18 +290,18 @@ fn with_entries(case: &Case<'_>, entries: &Entries, key: &InstallationKey) -> De
             let reference = case.references.get(*source)?;
             let entry = match comparison {
                 Comparison::Gone | Comparison::Unknown => entries.get(*source)?.clone(),
-                _ => live_entry(case, key, source, reference)?,
+                _ => live_entry(case, key, source, reference, false)?,
             };
             Some(((*source).clone(), entry))
         })
         .collect();
-    let arrived = comparisons
-        .iter()
-        .any(|(_, comparison)| *comparison == Comparison::Arrived);
+    let any = |wanted| comparisons.iter().any(|(_, found)| *found == wanted);
     let reason = if next.keys().ne(entries.keys()) || !same_keys(&next, entries) {
         Reason::ReferencesChanged
-    } else if arrived {
+    } else if any(Comparison::Arrived) {
         Reason::SourceArrived
+    } else if any(Comparison::Started) {
+        Reason::PodsStarted
     } else if key.id() != recorded_key.id() {
         Reason::Rekeyed
     } else {
@@ -327,7 +334,10 @@ fn compare_one(
     key: &InstallationKey,
 ) -> Comparison {
     let live = match (case.live)(source) {
-        Live::Unreadable => return Comparison::Unknown,
+        Live::Unreadable | Live::Unmounted => return Comparison::Unknown,
+        Live::Mounted(provided) => {
+            return entry.map_or(Comparison::New, |entry| provided.compare(entry, key));
+        }
         Live::Absent => None,
         Live::Present(digests) => Some(digests),
     };

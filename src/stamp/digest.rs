@@ -141,17 +141,17 @@ impl InstallationKey {
     }
 
     /// One digest over a whole set of sources in `namespace`; `None` stands for an absent one.
-    pub(super) fn set<'a>(
+    pub(super) fn set(
         &self,
         purpose: &str,
         namespace: &str,
-        entries: impl ExactSizeIterator<Item = (&'a SourceName, &'a Keys, Option<&'a Digest>)>,
+        entries: &[(&SourceName, &Keys, Option<&Digest>)],
     ) -> Digest {
         let mut frame = Frame::new(&self.hmac, purpose);
         frame.text(namespace).number(entries.len());
         for (source, keys, digest) in entries {
             frame.text(source.kind.as_str()).text(&source.name);
-            frame.keys(keys).digest(digest);
+            frame.keys(keys).digest(*digest);
         }
         frame.finish()
     }

@@ -22,6 +22,7 @@ pub mod facts;
 pub mod index;
 pub mod json;
 pub mod manifest;
+pub mod mounts;
 pub mod observed;
 pub mod patch;
 pub mod pattern;

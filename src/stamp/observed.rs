@@ -28,6 +28,8 @@ pub struct Entry {
     pub keys: Keys,
     /// Its content then; nothing if it did not exist.
     pub digest: Option<Digest>,
+    /// Of what only pods show: the resource version at which this was all that they showed.
+    pub since: Option<u64>,
 }
 
 /// The recorded entries, or what is left of them when there are too many to write down.
@@ -144,10 +146,15 @@ impl Observed {
 
 /// One digest over `entries`, to tell whether they are the same.
 pub fn fold(key: &InstallationKey, namespace: &str, entries: &Entries) -> Digest {
-    let parts = entries
-        .iter()
-        .map(|(source, entry)| (source, &entry.keys, entry.digest.as_ref()));
-    key.set("fold", namespace, parts)
+    key.set("fold", namespace, &summed(entries))
+}
+
+/// The entries that one digest can stand for: those whose content anybody who makes it can read, at any time. What
+/// a class of the CSI driver provides changes with the pods that are there, and the webhook does not see it.
+pub(super) fn summed(entries: &Entries) -> Vec<(&SourceName, &Keys, Option<&Digest>)> {
+    let core = entries.iter().filter(|(source, _)| source.kind.is_core());
+    core.map(|(source, entry)| (source, &entry.keys, entry.digest.as_ref()))
+        .collect()
 }
 
 /// What is written. Names are short: the annotation is copied to every ReplicaSet.
@@ -172,6 +179,8 @@ struct WireEntry {
     digest: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     keys: Option<Vec<Box<str>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<u64>,
 }
 
 impl Wire {
@@ -230,6 +239,7 @@ impl WireEntry {
                 Keys::All => None,
                 Keys::Only(keys) => Some(keys.iter().cloned().collect()),
             },
+            since: entry.since,
         }
     }
 
@@ -239,6 +249,7 @@ impl WireEntry {
                 .keys
                 .map_or(Keys::All, |keys| Keys::Only(keys.into_iter().collect())),
             digest: self.digest.map(|digest| digest.parse()).transpose()?,
+            since: self.since,
         })
     }
 }

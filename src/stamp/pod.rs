@@ -1,4 +1,4 @@
-//! Every way in which a pod template uses a ConfigMap or Secret.
+//! Every way in which a pod template uses a ConfigMap, a Secret or a SecretProviderClass.
 //!
 //! The rules of what counts are Reloader's (its `upgrade.go`): `env`, `envFrom`, and volumes that some
 //! container mounts; not `imagePullSecrets`, service-account tokens or storage-driver secrets. Unlike
@@ -204,10 +204,14 @@ struct Volume {
     config_map: Option<Projection>,
     secret: Option<Projection>,
     projected: Option<Projected>,
+    csi: Option<Csi>,
 }
 
 impl Volume {
     fn collect(&self, mounts: &[&VolumeMount], found: &mut Usages) {
+        if let Some(class) = self.csi.as_ref().and_then(Csi::class) {
+            found.add(SourceKind::SecretProviderClass, class, Keys::All, false);
+        }
         if let Some(files) = &self.config_map {
             files.collect(SourceKind::ConfigMap, mounts, found);
         }
@@ -222,6 +226,26 @@ impl Volume {
                 files.collect(SourceKind::Secret, mounts, found);
             }
         }
+    }
+}
+
+/// A volume of any CSI driver: as with Reloader, its name is not looked at.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Csi {
+    volume_attributes: Option<CsiAttributes>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct CsiAttributes {
+    secret_provider_class: Option<String>,
+}
+
+impl Csi {
+    fn class(&self) -> Option<&str> {
+        let attributes = self.volume_attributes.as_ref()?;
+        attributes.secret_provider_class.as_deref()
     }
 }
 

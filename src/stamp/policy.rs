@@ -29,6 +29,7 @@ type Annotations = BTreeMap<String, String>;
 pub struct Policy {
     config_maps: KindPolicy,
     secrets: KindPolicy,
+    secret_provider_classes: KindPolicy,
     settle: Option<Duration>,
     pause_period: Option<Duration>,
     restart: bool,
@@ -197,6 +198,7 @@ impl Policy {
         match kind {
             SourceKind::ConfigMap => &self.config_maps,
             SourceKind::Secret => &self.secrets,
+            SourceKind::SecretProviderClass => &self.secret_provider_classes,
         }
     }
 }

@@ -24,6 +24,8 @@ pub enum Reason {
     ReferencesChanged,
     /// A source that did not exist appeared, and nothing can have started without it.
     SourceArrived,
+    /// Pods started on other content of a SecretProviderClass than was recorded, and none had it change while it ran.
+    PodsStarted,
     /// The installation key was rotated; the content is the same.
     Rekeyed,
     /// A source has other content than the running template started with.
@@ -52,7 +54,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 21] = [
+    pub const ALL: [Reason; 22] = [
         Reason::NotOptedIn,
         Reason::NamespaceNotSelected,
         Reason::NoSources,
@@ -62,6 +64,7 @@ impl Reason {
         Reason::StampVerified,
         Reason::ReferencesChanged,
         Reason::SourceArrived,
+        Reason::PodsStarted,
         Reason::Rekeyed,
         Reason::ContentChanged,
         Reason::Suspended,
@@ -88,6 +91,7 @@ impl Reason {
             Reason::StampVerified => "StampVerified",
             Reason::ReferencesChanged => "ReferencesChanged",
             Reason::SourceArrived => "SourceArrived",
+            Reason::PodsStarted => "PodsStarted",
             Reason::Rekeyed => "Rekeyed",
             Reason::ContentChanged => "ContentChanged",
             Reason::Suspended => "Suspended",
@@ -108,7 +112,7 @@ impl Reason {
         match self {
             Reason::NotOptedIn => "no annotation asks for restarts",
             Reason::NamespaceNotSelected => "its namespace is not among those that are followed",
-            Reason::NoSources => "it uses no ConfigMap or Secret that its annotations select",
+            Reason::NoSources => "it uses no source that its annotations select",
             Reason::Current => "it runs on the live content",
             Reason::Unreadable => "a source cannot be read, and without it nothing can be compared",
             Reason::AdoptedUnverified => {
@@ -117,6 +121,7 @@ impl Reason {
             Reason::StampVerified => "nothing was recorded, but its stamp matches the live content",
             Reason::ReferencesChanged => "it came to use other sources or keys",
             Reason::SourceArrived => "a source that did not exist has appeared",
+            Reason::PodsStarted => "pods started on other content of a SecretProviderClass",
             Reason::Rekeyed => "the installation key was rotated; the content is the same",
             Reason::ContentChanged => "a source changed since its pods started",
             Reason::Suspended => "a source changed, and none of its pods run",

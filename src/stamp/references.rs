@@ -169,6 +169,7 @@ mod tests {
         let entry = Entry {
             keys: Keys::All,
             digest: None,
+            since: None,
         };
         names
             .iter()

@@ -52,6 +52,7 @@ impl PolicySettings {
     pub fn labels_of(&self, kind: SourceKind) -> Option<&LabelSelector> {
         match kind {
             SourceKind::ConfigMap | SourceKind::Secret => self.source_labels.as_ref(),
+            SourceKind::SecretProviderClass => None,
         }
     }
 

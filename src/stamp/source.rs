@@ -9,17 +9,33 @@ pub enum SourceKind {
     ConfigMap,
     /// `v1` Secret.
     Secret,
+    /// SecretProviderClass of the Secrets Store CSI driver.
+    SecretProviderClass,
 }
 
 impl SourceKind {
     /// Every kind, in the order in which they are listed to people.
-    pub const ALL: [SourceKind; 2] = [SourceKind::ConfigMap, SourceKind::Secret];
+    pub const ALL: [SourceKind; 3] = [
+        SourceKind::ConfigMap,
+        SourceKind::Secret,
+        SourceKind::SecretProviderClass,
+    ];
+
+    /// Those of the core API: every API server serves them, and their content is what is stored. What a class of the
+    /// CSI driver provides is stored elsewhere, and only the pods that mount it show what they got.
+    pub const CORE: [SourceKind; 2] = [SourceKind::ConfigMap, SourceKind::Secret];
+
+    /// Whether it is one of [`SourceKind::CORE`].
+    pub fn is_core(self) -> bool {
+        Self::CORE.contains(&self)
+    }
 
     /// The Kubernetes kind.
     pub fn as_str(self) -> &'static str {
         match self {
             SourceKind::ConfigMap => "ConfigMap",
             SourceKind::Secret => "Secret",
+            SourceKind::SecretProviderClass => "SecretProviderClass",
         }
     }
 
@@ -28,14 +44,16 @@ impl SourceKind {
         match self {
             SourceKind::ConfigMap => "configmaps",
             SourceKind::Secret => "secrets",
+            SourceKind::SecretProviderClass => "secretproviderclasses",
         }
     }
 
-    /// The type string in Reloader's Events and variables (`CONFIGMAP`, `SECRET`).
+    /// The type string in Reloader's Events and variables (`CONFIGMAP`, `SECRET`, `SECRETPROVIDERCLASS`).
     pub fn type_string(self) -> &'static str {
         match self {
             SourceKind::ConfigMap => "CONFIGMAP",
             SourceKind::Secret => "SECRET",
+            SourceKind::SecretProviderClass => "SECRETPROVIDERCLASS",
         }
     }
 }
@@ -79,7 +97,7 @@ impl fmt::Display for SourceName {
     }
 }
 
-/// Whether a ConfigMap or a Secret can have the name (a DNS subdomain, RFC 1123).
+/// Whether a source can have the name (a DNS subdomain, RFC 1123).
 pub fn is_source_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
@@ -96,9 +114,9 @@ fn is_label(label: &str) -> bool {
         && label.bytes().next_back().is_some_and(inner)
 }
 
-/// A text that is not `ConfigMap/NAME` or `Secret/NAME`.
+/// A text that is not the kind of a source, a slash and a name.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a source is written ConfigMap/NAME or Secret/NAME")]
+#[error("a source is written ConfigMap/NAME, Secret/NAME or SecretProviderClass/NAME")]
 pub struct NotASource;
 
 impl FromStr for SourceName {

@@ -8,12 +8,13 @@ use tokio::time::Instant;
 use super::{
     engine::Engine,
     record::Record,
-    sources::{Absence, Change, Part, Sources},
+    sources::{Absence, Change, Part, Sources, What},
     streams::Input,
     tally::tally_source,
 };
 use crate::{
     cluster::{
+        csi::PodStatusRow,
         key,
         kind::WorkloadKind,
         source::Row,
@@ -42,10 +43,25 @@ pub(super) enum Via {
 impl Engine {
     /// Takes in what a watch tells.
     pub(super) fn take_in(&mut self, input: Input) {
+        let scope = match &input {
+            Input::Source((_, scope), _) | Input::SourcesUnheard((_, scope)) => Some(*scope),
+            Input::PodStatus(scope, _) | Input::PodStatusesUnheard(scope) => Some(*scope),
+            Input::Workload(..) | Input::Namespace(_) => None,
+        };
+        let unlisted = scope.filter(|scope| !self.sources.is_listed(*scope));
+        self.take_in_one(input);
+        if let Some(scope) = unlisted.filter(|scope| self.sources.is_listed(*scope)) {
+            self.scope_listed(scope);
+        }
+    }
+
+    fn take_in_one(&mut self, input: Input) {
         match input {
             Input::Workload(kind, scope, event) => self.workload_event(kind, scope, event),
             Input::Source(part, event) => self.source_event(part, event),
             Input::SourcesUnheard(part) => self.sources.broke_off(part),
+            Input::PodStatus(scope, event) => self.pod_status_event(scope, event),
+            Input::PodStatusesUnheard(scope) => self.sources.pod_statuses_broke_off(scope),
             Input::Namespace(event) => self.namespace_event(event),
         }
     }
@@ -160,19 +176,25 @@ impl Engine {
     }
 
     fn source_event(&mut self, part: Part, event: Event<Row>) {
-        let (seq, (_, scope)) = (self.tick(), part);
-        let was_listed = self.sources.is_listed(scope);
-        let changes = self.sources.apply(part, event, seq);
-        if !was_listed && self.sources.is_listed(scope) {
-            self.scope_listed(scope);
-        }
-        for change in changes {
+        let seq = self.tick();
+        for change in self.sources.apply(part, event, seq) {
             let is_selected = self.is_selected(&change.id.namespace);
             tally_source(&self.metrics, &change, is_selected);
             if change.id == key::secret(&self.settings.namespace) && self.leads {
                 self.key_wanted = Some(Instant::now());
             }
             self.source_changed(&change);
+        }
+    }
+
+    fn pod_status_event(&mut self, scope: Scope, event: Event<PodStatusRow>) {
+        for id in self.sources.apply_pod_status(scope, event) {
+            self.tally_class();
+            self.source_changed(&Change {
+                id,
+                what: What::Updated { ignored: false },
+                appeared: None,
+            });
         }
     }
 

@@ -136,6 +136,8 @@ impl Notifier {
             }
             // A list after a gap is compared with what was known.
             Input::SourcesUnheard(_) | Input::Workload(..) => {}
+            // Only what is stored here is told of.
+            Input::PodStatus(..) | Input::PodStatusesUnheard(_) => {}
         }
     }
 
@@ -159,6 +161,7 @@ impl Notifier {
 
     fn changed(&mut self, part: Part, change: &Change) {
         match change.what {
+            _ if !change.id.source.kind.is_core() => {}
             What::Added if self.policy.reload_on_create && self.listed.contains(&part) => {
                 self.tell(&change.id, "created");
             }

@@ -6,6 +6,7 @@
 mod catalog;
 mod change;
 mod deletions;
+mod mounts;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,12 +17,12 @@ use kube::runtime::watcher::Event;
 
 use crate::{
     cluster::{
+        csi::PodStatusRow,
         source::{Content, Row, Version},
         version_number,
     },
     stamp::{
         decide::Live,
-        digest::SourceDigests,
         policy::Marks,
         scope::Scope,
         settings::PolicySettings,
@@ -32,6 +33,7 @@ use crate::{
 pub use catalog::NamespaceSources;
 pub use change::{Absence, Change, What};
 use deletions::{Deletions, UNPLACED};
+use mounts::Mounts;
 
 /// Counts what happens, to tell what came before what.
 pub type Seq = u64;
@@ -53,6 +55,7 @@ pub struct Sources {
     /// Reads under way, and whether the source changed since they began.
     reading: BTreeMap<SourceId, bool>,
     deletions: BTreeMap<Part, Deletions>,
+    mounts: BTreeMap<Scope, Mounts>,
 }
 
 struct SeenRow {
@@ -65,32 +68,26 @@ struct SeenRow {
 
 struct Read {
     began: Seq,
-    found: Found,
+    /// What was found; nothing if it may not be read.
+    found: Option<Content>,
 }
 
-enum Found {
-    Absent,
-    Present {
-        version: Version,
-        digests: SourceDigests,
-    },
-    Unreadable,
-}
+impl Read {
+    fn version(&self) -> Option<&Version> {
+        match &self.found {
+            Some(Content::Present { version, .. }) => Some(version),
+            _ => None,
+        }
+    }
 
-impl Found {
-    /// Whether it is another version with the same content.
-    fn is_rewrite_of(&self, before: &Found) -> bool {
-        let (
-            Found::Present { version, digests },
-            Found::Present {
-                version: old,
-                digests: same,
-            },
-        ) = (self, before)
+    /// Whether it shows another version with the same content.
+    fn is_rewrite_of(&self, before: &Read) -> bool {
+        let (Some(Content::Present { digests, .. }), Some(Content::Present { digests: same, .. })) =
+            (&self.found, &before.found)
         else {
             return false;
         };
-        version != old && digests == same
+        self.version() != before.version() && digests == same
     }
 }
 
@@ -152,10 +149,12 @@ impl Sources {
         }
     }
 
-    /// Whether all that is followed there has been listed once.
+    /// Whether all that is followed there has been listed once, or need not be.
     pub fn is_listed(&self, scope: Scope) -> bool {
         let mut followed = self.policy.followed();
+        let mounts = self.mounts.get(&scope);
         followed.all(|kind| self.listed.contains(&(kind, scope)))
+            && mounts.is_some_and(Mounts::is_listed)
     }
 
     /// Since when the source has been watched without a gap; nothing while it is being listed.
@@ -186,24 +185,40 @@ impl Sources {
     /// another version than the read before, with the same content.
     pub fn finish(&mut self, id: SourceId, began: Seq, content: Option<Content>) -> bool {
         let has_changed = self.reading.remove(&id).unwrap_or_default();
-        let found = match content {
-            // Without its labels, it is about to leave the table.
-            None | Some(Content::NotFollowed) => Found::Unreadable,
-            Some(Content::Absent) => Found::Absent,
+        let is_past = match &content {
+            None | Some(Content::Absent | Content::NotFollowed) => false,
             // Deleted since it was read.
-            Some(Content::Present { .. }) if has_changed && !self.rows.contains_key(&id) => {
-                return false;
-            }
-            Some(Content::Present {
-                version, digests, ..
-            }) => Found::Present { version, digests },
+            Some(Content::Present { .. }) => !self.rows.contains_key(&id),
+            // Pods show something else since.
+            Some(Content::Mounted(_) | Content::Unmounted) => true,
         };
-        let same_content = self
-            .reads
-            .get(&id)
-            .is_some_and(|before| found.is_rewrite_of(&before.found));
-        self.reads.insert(id, Read { began, found });
+        if has_changed && is_past {
+            return false;
+        }
+        let read = Read {
+            began,
+            // Without its labels, it is about to leave the table.
+            found: content.filter(|it| !matches!(it, Content::NotFollowed)),
+        };
+        let before = self.reads.get(&id);
+        let same_content = before.is_some_and(|before| read.is_rewrite_of(before));
+        self.reads.insert(id, read);
         same_content
+    }
+
+    /// Takes in an event of the watch of pod statuses, and says which classes provide something else now.
+    pub fn apply_pod_status(&mut self, scope: Scope, event: Event<PodStatusRow>) -> Vec<SourceId> {
+        let changed = self.mounts.entry(scope).or_default().apply(event);
+        for id in &changed {
+            self.note(id);
+            self.reads.remove(id);
+        }
+        changed
+    }
+
+    /// The watch of pod statuses has ended with an error.
+    pub fn pod_statuses_broke_off(&mut self, scope: Scope) {
+        self.mounts.entry(scope).or_default().broke_off();
     }
 
     /// The read ended without an answer.
@@ -219,7 +234,7 @@ impl Sources {
     /// Whether the source could not be read.
     pub fn is_unreadable(&self, id: &SourceId) -> bool {
         let read = self.reads.get(id);
-        read.is_some_and(|read| matches!(read.found, Found::Unreadable))
+        read.is_some_and(|read| read.found.is_none())
     }
 
     /// Forgets everything that was read.
@@ -237,27 +252,29 @@ impl Sources {
             });
         }
         let read = self.reads.get(id)?;
-        let trusted = match (self.rows.get(id), &read.found) {
-            (None, _) => true,
-            (Some(row), Found::Present { version, .. }) if row.version == *version => true,
-            (Some(row), _) => read.began > row.seen,
-        };
-        trusted.then_some(match &read.found {
-            Found::Absent => Live::Absent,
-            Found::Present { digests, .. } => Live::Present(digests),
-            Found::Unreadable => Live::Unreadable,
-        })
+        // Of a class, the row says nothing about its content: what was read is forgotten when pods show something else.
+        let row = self.rows.get(id).filter(|_| id.source.kind.is_core());
+        let trusted =
+            row.is_none_or(|row| read.version() == Some(&row.version) || read.began > row.seen);
+        let live = read.found.as_ref().map_or(Live::Unreadable, Content::live);
+        trusted.then_some(live)
     }
 
-    /// A watch has ended with an error.
+    /// A watch has ended with an error. A kind that may not be there at all holds nothing up.
     pub fn broke_off(&mut self, part: Part) {
         self.broken.insert(part);
+        if !part.0.is_core() {
+            self.listed.insert(part);
+        }
     }
 
     /// Whether changes of the source go unheard now.
     pub fn is_broken(&self, id: &SourceId) -> bool {
         let part = self.part_of(id);
-        part.is_some_and(|part| self.broken.contains(&part))
+        part.is_some_and(|part| {
+            let mounts = self.mounts.get(&part.1).filter(|_| !part.0.is_core());
+            self.broken.contains(&part) || mounts.is_some_and(Mounts::is_broken)
+        })
     }
 
     /// When the last read of the source began.
@@ -273,10 +290,7 @@ impl Sources {
 
     /// The version that was read.
     pub fn read_version(&self, id: &SourceId) -> Option<&Version> {
-        match &self.reads.get(id)?.found {
-            Found::Present { version, .. } => Some(version),
-            _ => None,
-        }
+        self.reads.get(id)?.version()
     }
 
     /// What became of a source that was recorded as absent on a workload when its template was written, at
@@ -342,7 +356,7 @@ impl Sources {
         if self
             .reads
             .get(id)
-            .is_some_and(|read| !matches!(read.found, Found::Absent))
+            .is_some_and(|read| !matches!(read.found, Some(Content::Absent)))
         {
             self.reads.remove(id);
         }

@@ -20,6 +20,8 @@ use tracing::{debug, warn};
 use super::sources::Part;
 use crate::{
     cluster::{
+        csi::{self, PodStatus, PodStatusRow},
+        discovery,
         error::{Error, Request, chain},
         kind::WorkloadKind,
         source::{self, Row, SourceMetadata},
@@ -54,6 +56,10 @@ pub enum Input {
     Source(Part, Event<Row>),
     /// Of a kind of source, nothing until the watch has been resumed.
     SourcesUnheard(Part),
+    /// Of what the CSI driver writes down of pods.
+    PodStatus(Scope, Event<PodStatusRow>),
+    /// Of that, nothing until the watch has been resumed.
+    PodStatusesUnheard(Scope),
     /// Of the namespaces that are selected by their labels.
     Namespace(Event<Box<str>>),
 }
@@ -74,6 +80,8 @@ struct Watched {
     resource: ApiResource,
     /// Of the resource, in RBAC's words.
     name: String,
+    /// Whether every API server serves it. Others are looked for, and may come and go.
+    is_built_in: bool,
     scope: Scope,
     /// Of the watch, to people.
     what: String,
@@ -103,32 +111,50 @@ impl Streams {
             move |object: DynamicObject| Workload::parse(kind, &object, &policy).map(Box::new);
         let input = move |event| Input::Workload(kind, scope, event);
         let config = self.in_followed_namespaces();
-        let watched = self.watched(kind.api_resource(), kind.resource(), scope, config);
-        async move {
-            loop {
-                if !kind.is_built_in {
-                    self.until_served(kind, &watched.what).await;
-                }
-                if let End::Closed = self.watch(&watched, &parse, input, None).await {
-                    return;
-                }
-                // With a kind go its objects. One that is built in is only not served yet.
-                let gone = [Event::Init, Event::InitDone].map(input);
-                if !kind.is_built_in && self.tell(gone).await.is_err() {
-                    return;
-                }
-                sleep(ASK_AGAIN).await;
+        let watched = self.watched(kind.api_resource(), kind.is_built_in, scope, config);
+        self.follow(watched, parse, input, || None)
+    }
+
+    /// Watches a resource for ever; `unheard` is told when that is interrupted.
+    async fn follow<K, T>(
+        self,
+        watched: Watched,
+        parse: impl Fn(K) -> Option<T>,
+        input: impl Fn(Event<T>) -> Input,
+        unheard: impl Fn() -> Option<Input>,
+    ) where
+        K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        loop {
+            if !watched.is_built_in && self.until_served(&watched, &input).await.is_err() {
+                return;
             }
+            let ended = self.watch(&watched, &parse, &input, &unheard).await;
+            if let End::Closed = ended {
+                return;
+            }
+            sleep(ASK_AGAIN).await;
         }
     }
 
-    /// Waits until the API server serves a kind. The process is ready while it does not.
-    async fn until_served(&self, kind: &WorkloadKind, what: &str) {
+    /// Waits until the API server serves a resource. The process is ready while it does not, and there are no objects.
+    async fn until_served<T>(
+        &self,
+        watched: &Watched,
+        input: impl Fn(Event<T>) -> Input,
+    ) -> Result<(), Closed> {
         loop {
-            let pause = match kind.is_served(&self.client).await {
-                Ok(true) => return,
+            let pause = match discovery::is_served(&self.client, &watched.resource).await {
+                Ok(true) => return Ok(()),
                 Ok(false) => {
-                    self.readiness.has(what);
+                    self.readiness.has(&watched.what);
+                    let nothing = [Event::Init, Event::InitDone];
+                    self.tell(nothing.map(&input)).await?;
                     LOOK_FOR_KIND
                 }
                 Err(error) => {
@@ -151,16 +177,24 @@ impl Streams {
     pub fn sources(self, kind: SourceKind, scope: Scope) -> impl Future<Output = ()> {
         let keys = self.policy.keys;
         let parse = move |object: SourceMetadata| object.into_row(kind, &keys);
-        let (part, name) = ((kind, scope), kind.plural().to_owned());
+        let part = (kind, scope);
         let input = move |event| Input::Source(part, event);
         let mut config = self.in_followed_namespaces().timeout(SOURCE_WATCH);
         config.label_selector = self.policy.labels_of(kind).map(ToString::to_string);
-        let watched = self.watched(source::api_resource(kind), name, scope, config);
-        async move {
-            while let End::NotServed = self.watch(&watched, &parse, input, Some(part)).await {
-                sleep(ASK_AGAIN).await;
-            }
-        }
+        let watched = self.watched(source::api_resource(kind), kind.is_core(), scope, config);
+        self.follow(watched, parse, input, move || {
+            Some(Input::SourcesUnheard(part))
+        })
+    }
+
+    /// Watches what the CSI driver writes down of pods for ever.
+    pub fn pod_statuses(self, scope: Scope) -> impl Future<Output = ()> {
+        let config = self.in_followed_namespaces();
+        let watched = self.watched(csi::pod_statuses(), false, scope, config);
+        let input = move |event| Input::PodStatus(scope, event);
+        self.follow(watched, PodStatus::into_row, input, move || {
+            Some(Input::PodStatusesUnheard(scope))
+        })
     }
 
     /// Watches the namespaces with such labels for ever. The process is not ready before the first list.
@@ -168,12 +202,8 @@ impl Streams {
         let parse = |object: SourceMetadata| object.into_name();
         let config = watcher::Config::default().labels(selector.as_str());
         let resource = ApiResource::erase::<Namespace>(&());
-        let watched = self.watched(resource, "namespaces".to_owned(), Scope::Cluster, config);
-        async move {
-            while let End::NotServed = self.watch(&watched, &parse, Input::Namespace, None).await {
-                sleep(ASK_AGAIN).await;
-            }
-        }
+        let watched = self.watched(resource, true, Scope::Cluster, config);
+        self.follow(watched, parse, Input::Namespace, || None)
     }
 
     fn in_followed_namespaces(&self) -> watcher::Config {
@@ -190,10 +220,11 @@ impl Streams {
     fn watched(
         &self,
         resource: ApiResource,
-        name: String,
+        is_built_in: bool,
         scope: Scope,
         config: watcher::Config,
     ) -> Watched {
+        let name = discovery::name_of(&resource);
         let what = match scope {
             Scope::Cluster => name.clone(),
             Scope::Namespace(namespace) => format!("{name} in namespace {namespace:?}"),
@@ -202,6 +233,7 @@ impl Streams {
         Watched {
             resource,
             name,
+            is_built_in,
             scope,
             what,
             config: config.page_size(PAGE),
@@ -213,7 +245,7 @@ impl Streams {
         watched: &Watched,
         parse: impl Fn(K) -> Option<T>,
         input: impl Fn(Event<T>) -> Input,
-        unheard: Option<Part>,
+        unheard: impl Fn() -> Option<Input>,
     ) -> End
     where
         K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
@@ -246,7 +278,7 @@ impl Streams {
                         }
                     }
                     Err(error) => {
-                        let told = self.tell(unheard.map(Input::SourcesUnheard)).await;
+                        let told = self.tell(unheard()).await;
                         if told.is_err() {
                             return End::Closed;
                         }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     cluster::{
-        Error,
+        Error, csi,
         workload::{Workload, WorkloadId},
     },
     runtime::metrics::{Outcome, Skip, WatcherMetrics},
@@ -26,6 +26,12 @@ impl Engine {
         metrics.queue_depth.set(gauge(self.queue.len()));
         metrics.queue_age.set(first);
         metrics.reloader.queue.depth.set(gauge(overdue));
+    }
+
+    /// Pods show that a class of the CSI driver provides something else.
+    pub(super) fn tally_class(&self) {
+        let metrics = &self.metrics.reloader;
+        metrics.source_event("update", csi::POD_STATUSES);
     }
 
     pub(super) fn tally_decision(&self, id: &WorkloadId, reason: Reason, restart: bool) {

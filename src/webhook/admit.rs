@@ -164,10 +164,10 @@ impl Admitter {
         let result = content.as_ref().map_or_else(Error::reason, |_| "ok");
         self.metrics.reads.with_label_values(&[result]).inc();
         Ok(match content? {
-            Content::Absent => None,
             Content::NotFollowed if self.policy.unseen_is_absent() => None,
             Content::NotFollowed => Some(Found::ignored(id, keyring)),
             Content::Present { marks, digests, .. } => Some(Found { marks, digests }),
+            Content::Absent | Content::Mounted(_) | Content::Unmounted => None,
         })
     }
 }

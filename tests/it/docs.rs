@@ -8,7 +8,7 @@ use std::{
 use regex::Regex;
 use restamp::{
     alerts::{self, Pauses},
-    cluster::kind::KINDS,
+    cluster::{csi, discovery, kind::KINDS, source},
     runtime::metrics::{Outcome, ReloaderMetrics, Skip, WatcherMetrics, WebhookMetrics},
     stamp::{
         annotations::{OBSERVED, POLICY_KEYS, STAMP},
@@ -153,11 +153,16 @@ fn every_result_is_described() {
 #[test]
 fn every_resource_and_kind_in_labels_is_named() {
     let text = read("docs/metrics.md");
-    let sources = SourceKind::ALL.iter().map(|kind| kind.plural().to_owned());
+    let sources = SourceKind::ALL.map(source::api_resource);
+    let sources = sources
+        .iter()
+        .chain([&csi::pod_statuses()])
+        .map(discovery::name_of)
+        .collect::<Vec<_>>();
     let workloads = KINDS
         .iter()
         .flat_map(|kind| [kind.resource(), kind.kind.to_owned()]);
-    for label in sources.chain(workloads) {
+    for label in sources.into_iter().chain(workloads) {
         assert!(
             text.contains(&format!("`{label}`")),
             "docs/metrics.md lacks {label}"

@@ -12,6 +12,7 @@
 
 mod admin;
 mod alerts;
+mod class_reading;
 mod docs;
 mod fake_api;
 mod logs;

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+mod classes;
 mod content;
 mod evidence;
 mod properties;

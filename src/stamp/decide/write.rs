@@ -2,8 +2,8 @@
 
 use super::{Case, Decision, Live, Trigger};
 use crate::stamp::{
-    digest::{Digest, InstallationKey},
-    observed::{Entries, Entry, Observed, Recorded},
+    digest::{Digest, InstallationKey, SourceDigests},
+    observed::{Entries, Entry, Observed, Recorded, summed},
     patch::{NewStart, Operation},
     pod::Told,
     policy::Selection,
@@ -38,7 +38,7 @@ pub(super) fn restamp(case: &Case<'_>, reason: Reason, changed: Vec<SourceName>)
         return adopt(case, Reason::Suspended);
     }
     let key = &case.keyring.current;
-    let entries = live_entries(case, key);
+    let entries = entries(case, key, true);
     let start = match (case.trigger, variables(case, &changed)) {
         (Trigger::InPlace, _) => NewStart::InPlace,
         (_, variables) if !variables.is_empty() => NewStart::Variables(variables),
@@ -72,7 +72,8 @@ fn variables(case: &Case<'_>, changed: &[SourceName]) -> Vec<Operation> {
         let hash = match (case.live)(source) {
             Live::Absent => None,
             Live::Present(digests) => Some(digests.hash()?),
-            Live::Unreadable => return None,
+            Live::Mounted(provided) => Some(provided.newest().hash()?),
+            Live::Unreadable | Live::Unmounted => return None,
         };
         Some(Told {
             source,
@@ -87,7 +88,7 @@ fn variables(case: &Case<'_>, changed: &[SourceName]) -> Vec<Operation> {
 /// just that already stays as it is, and so does that of a template that has to stay.
 pub fn stamp_live(case: &Case<'_>) -> (Option<Stamp>, Observed) {
     let key = &case.keyring.current;
-    let entries = live_entries(case, key);
+    let entries = entries(case, key, true);
     if let Trigger::InPlace = case.trigger {
         return (None, observed(case, key, entries));
     }
@@ -124,10 +125,7 @@ fn next_stamp(case: &Case<'_>, digest: Digest) -> Stamp {
 }
 
 pub(super) fn stamp_digest(case: &Case<'_>, key: &InstallationKey, entries: &Entries) -> Digest {
-    let parts = entries
-        .iter()
-        .map(|(source, entry)| (source, &entry.keys, entry.digest.as_ref()));
-    key.set("stamp", case.namespace, parts)
+    key.set("stamp", case.namespace, &summed(entries))
 }
 
 /// One more than the larger of the template's and the recorded stamp's.
@@ -144,42 +142,64 @@ fn next_n(case: &Case<'_>) -> u64 {
 
 /// The references as they are now, as entries.
 pub fn live_entries(case: &Case<'_>, key: &InstallationKey) -> Entries {
-    case.references
-        .iter()
+    entries(case, key, false)
+}
+
+/// The references as they are now, for pods that go on or start anew.
+fn entries(case: &Case<'_>, key: &InstallationKey, anew: bool) -> Entries {
+    let references = case.references.iter();
+    references
         .filter_map(|(source, reference)| {
-            Some((source.clone(), live_entry(case, key, source, reference)?))
+            let entry = live_entry(case, key, source, reference, anew)?;
+            Some((source.clone(), entry))
         })
         .collect()
 }
 
-/// The source as it is now; of one that cannot be read, what was recorded. A source
+/// The source as it is now; of one that cannot be read or seen, what was recorded. A source
 /// that only a regex named, and that is gone, is not recorded: there is no name to wait for.
 pub(super) fn live_entry(
     case: &Case<'_>,
     key: &InstallationKey,
     source: &SourceName,
     reference: &Reference,
+    anew: bool,
 ) -> Option<Entry> {
-    let entry = |keys: &Keys, digest| Entry {
+    let keys = &reference.usage.keys;
+    let entry = |keys: &Keys, digest, since| Entry {
         keys: keys.clone(),
         digest,
+        since,
+    };
+    let of = |digests: &SourceDigests, since| {
+        let digest = digests.digest(key, keys)?;
+        Some(entry(keys, Some(digest), since))
     };
     match (case.live)(source) {
-        Live::Absent => reference
-            .literal
-            .then(|| entry(&reference.usage.keys, None)),
-        Live::Present(digests) => {
-            let digest = digests.digest(key, &reference.usage.keys)?;
-            Some(entry(&reference.usage.keys, Some(digest)))
+        Live::Absent => reference.literal.then(|| entry(keys, None, None)),
+        Live::Present(digests) => of(digests, None),
+        Live::Mounted(provided) => {
+            let recorded = || {
+                let (observed, entry) = recorded(case, source)?;
+                Some((entry, case.keyring.find(&observed.key)?))
+            };
+            let digests = match anew {
+                true => provided.newest(),
+                false => provided.running(recorded()),
+            };
+            of(digests, Some(provided.at()))
         }
-        Live::Unreadable => {
-            let observed = case
-                .observed
-                .filter(|it| *it.namespace == *case.namespace)?;
-            let recorded = observed.entries()?.get(source)?;
+        Live::Unreadable | Live::Unmounted => {
+            let (observed, recorded) = recorded(case, source)?;
             // A digest under another key cannot be taken over: without it, the source is stale when seen.
             let digest = recorded.digest.filter(|_| observed.key == *key.id());
-            Some(entry(&recorded.keys, digest))
+            Some(entry(&recorded.keys, digest, recorded.since))
         }
     }
+}
+
+fn recorded<'a>(case: &Case<'a>, source: &SourceName) -> Option<(&'a Observed, &'a Entry)> {
+    let is_ours = |it: &&Observed| *it.namespace == *case.namespace;
+    let observed = case.observed.filter(is_ours)?;
+    Some((observed, observed.entries()?.get(source)?))
 }

@@ -205,7 +205,7 @@ fn the_encoding_of_version_1_does_not_change() {
     let one = digest_of(&id, &content, &Keys::Only(BTreeSet::from(["user".into()])));
     let name = SourceName::new(SourceKind::Secret, "db");
     let parts = [(&name, &Keys::All, Some(&all))];
-    let set = key(1).set("stamp", "shop", parts.into_iter());
+    let set = key(1).set("stamp", "shop", &parts);
     assert_eq!(key(1).id().as_str(), "ac3ae025");
     assert_eq!(all.to_string(), "963ddec125a4993708fd56f5ed7f658d");
     assert_eq!(one.to_string(), "8aa9d562d4e000f205a34c07484bd9cf");

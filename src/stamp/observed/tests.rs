@@ -12,7 +12,11 @@ fn digest(n: u8) -> Digest {
 }
 
 fn entry(keys: Keys, digest: Option<Digest>) -> Entry {
-    Entry { keys, digest }
+    Entry {
+        keys,
+        digest,
+        since: None,
+    }
 }
 
 fn observed(recorded: Recorded) -> Observed {
@@ -45,14 +49,23 @@ fn reads_what_it_writes() {
             SourceName::new(SourceKind::ConfigMap, "app"),
             entry(Keys::All, None),
         ),
+        (
+            SourceName::new(SourceKind::SecretProviderClass, "vault"),
+            Entry {
+                since: Some(7),
+                ..entry(Keys::All, Some(digest(2)))
+            },
+        ),
     ])));
     let text = written.to_annotation(&key()).text;
     let expected = format!(
         "{{\"v\":1,\"ns\":\"shop\",\"key\":\"{}\",\"stamp\":\"v1.k.d.1\",\"sources\":{{\
          \"ConfigMap/app\":{{\"digest\":null}},\
-         \"Secret/db\":{{\"digest\":\"{}\",\"keys\":[\"password\"]}}}}}}",
+         \"Secret/db\":{{\"digest\":\"{}\",\"keys\":[\"password\"]}},\
+         \"SecretProviderClass/vault\":{{\"digest\":\"{}\",\"since\":7}}}}}}",
         key().id(),
-        digest(1)
+        digest(1),
+        digest(2)
     );
     assert_eq!(text, expected);
     assert_eq!(Observed::parse(&text), Ok(written));

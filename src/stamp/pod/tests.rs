@@ -210,6 +210,20 @@ fn a_name_that_no_source_can_have_is_said_and_not_followed() {
     }
 }
 
+#[test]
+fn a_class_of_a_csi_volume_counts_when_it_is_mounted_whatever_the_driver() {
+    let volume = |attributes: Value| json!({ "name": "v", "csi": { "driver": "any.example.com", "volumeAttributes": attributes } });
+    let vault = volume(json!({ "secretProviderClass": "vault", "other": "x" }));
+    let whole = json!([{ "name": "v" }]);
+    assert_eq!(mounted(&vault, &whole), ["SecretProviderClass/vault[*]"]);
+    let part = json!([{ "name": "v", "subPath": "password" }]);
+    assert_eq!(mounted(&vault, &part), ["SecretProviderClass/vault[*]"]);
+    assert!(mounted(&vault, &json!([{ "name": "w" }])).is_empty());
+    for none in [json!({}), json!(null), json!({ "secretProviderClass": "" })] {
+        assert!(mounted(&volume(none), &whole).is_empty());
+    }
+}
+
 /// A template that has every field that is looked at.
 fn whole() -> Value {
     let all = json!({ "name": "a", "optional": true });
@@ -228,6 +242,7 @@ fn whole() -> Value {
             "volumes": [
                 { "name": "v", "configMap": files },
                 { "name": "v", "secret": { "secretName": "a", "items": files["items"] } },
+                { "name": "v", "csi": { "volumeAttributes": { "secretProviderClass": "a" } } },
                 { "name": "v", "projected": { "sources": [{ "configMap": files, "secret": files }] } },
             ],
         },
@@ -238,7 +253,7 @@ fn whole() -> Value {
 fn the_template_of_the_property_is_one_that_can_be_read() {
     let template: PodTemplate = serde_json::from_value(whole()).unwrap();
     let (used, warnings) = template.usages();
-    assert_eq!((used.len(), warnings), (2, Vec::new()));
+    assert_eq!((used.len(), warnings), (3, Vec::new()));
 }
 
 proptest! {

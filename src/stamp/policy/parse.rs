@@ -16,7 +16,7 @@ use crate::stamp::{
 /// `.` or `.*` in them, do not count.
 const MAX_COMPILED: usize = 32;
 
-/// A set, since both kinds can read the same annotation.
+/// A set, since all kinds can read the same annotation.
 type Warnings = BTreeSet<Warning>;
 
 /// See [`Policy::parse`].
@@ -31,6 +31,7 @@ pub(super) fn parse(
     let policy = Policy {
         config_maps: of_kind(SourceKind::ConfigMap),
         secrets: of_kind(SourceKind::Secret),
+        secret_provider_classes: of_kind(SourceKind::SecretProviderClass),
         settle: parse_period(metadata, SETTLE, &mut warnings),
         pause_period: parse_period(metadata, settings.keys.pause_period, &mut warnings)
             .filter(|period| !period.is_zero()),

@@ -18,6 +18,16 @@ fn parse_all(metadata: &Annotations, template: &Annotations) -> (Policy, Vec<War
     Policy::parse(metadata, template, &PolicySettings::default())
 }
 
+/// A table about ConfigMaps, as one about another kind.
+fn about(table: &str, kind: SourceKind) -> String {
+    let keys = *PolicyKeys::default().of(kind);
+    let excludes = keys.exclude.split_once('.').unwrap().0;
+    let name = keys.auto.split_once('.').unwrap().0;
+    table
+        .replace("configmaps", excludes)
+        .replace("configmap", name)
+}
+
 fn config_map(name: &str) -> SourceName {
     SourceName::new(SourceKind::ConfigMap, name)
 }
@@ -118,16 +128,25 @@ fn selects_by_the_truth_table() {
         auto_reload_all: true,
         ..PolicySettings::default()
     };
-    let without = rows(TRUTH_TABLE).map(|row| (row, PolicySettings::default()));
-    let with = rows(AUTO_RELOAD_ALL_TABLE).map(|row| (row, all.clone()));
-    for (row @ [metadata, marks, used, unused], settings) in without.chain(with) {
+    // The tables say something of Secrets, too.
+    for kind in [SourceKind::ConfigMap, SourceKind::SecretProviderClass] {
+        let (without, with) = (about(TRUTH_TABLE, kind), about(AUTO_RELOAD_ALL_TABLE, kind));
+        let source = SourceName::new(kind, "cfg");
+        let without = rows(&without).map(|row| (row, PolicySettings::default()));
+        let with = rows(&with).map(|row| (row, all.clone()));
+        select_by(without.chain(with), &source);
+    }
+}
+
+fn select_by<'a>(table: impl Iterator<Item = ([&'a str; 4], PolicySettings)>, source: &SourceName) {
+    for (row @ [metadata, marks, used, unused], settings) in table {
         let (policy, _) = Policy::parse(&shorthand(metadata), &Annotations::new(), &settings);
         let marks = Marks {
             ignored: marks == "ignore",
             matched: marks == "match",
         };
         for (referenced, expected) in [(true, used), (false, unused)] {
-            let found = match policy.select(&config_map("cfg"), marks, referenced) {
+            let found = match policy.select(source, marks, referenced) {
                 Selection::NotSelected(reason) => format!("{reason:?}"),
                 selected => format!("{selected:?}"),
             };
@@ -191,7 +210,7 @@ fn annotations_can_have_other_names() {
 fn the_template_counts_only_without_keys_on_the_workload() {
     for row @ [metadata, template, config_map, secret] in rows(FALLBACK_TABLE) {
         let (policy, _) = parse_all(&shorthand(metadata), &shorthand(template));
-        let found = SourceKind::ALL.map(|kind| {
+        let found = SourceKind::CORE.map(|kind| {
             let source = SourceName::new(kind, "cfg");
             policy
                 .select(&source, Marks::default(), true)

@@ -3,12 +3,14 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::*;
+use crate::stamp::mounts::hashed;
 
 /// Inputs and answers of Reloader 1.4.21.
 #[derive(Deserialize)]
 struct Vectors {
     configmap: Vec<Holding>,
     secret: Vec<Holding>,
+    spcps: Vec<Mounted>,
     env_name: Vec<(String, String)>,
     regex: Vec<(String, String, serde_json::Value)>,
 }
@@ -19,6 +21,14 @@ struct Holding {
     data: BTreeMap<String, String>,
     #[serde(default, rename = "binaryData_b64", alias = "data_b64")]
     encoded: BTreeMap<String, String>,
+    sha1: String,
+}
+
+/// What the CSI driver wrote down of a pod.
+#[derive(Deserialize)]
+struct Mounted {
+    class: String,
+    objects: Vec<(String, String)>,
     sha1: String,
 }
 
@@ -49,7 +59,10 @@ impl Holding {
 #[test]
 fn hashes_are_those_of_reloader() {
     let Vectors {
-        configmap, secret, ..
+        configmap,
+        secret,
+        spcps,
+        ..
     } = vectors();
     assert!(configmap.len() > 10 && secret.len() > 5);
     for holding in configmap {
@@ -57,6 +70,13 @@ fn hashes_are_those_of_reloader() {
     }
     for holding in secret {
         assert_eq!(holding.hash(SourceKind::Secret), holding.sha1);
+    }
+    for mounted in spcps {
+        let kind = SourceKind::SecretProviderClass;
+        let id = SourceName::new(kind, mounted.class).within("shop");
+        let objects = mounted.objects.into_iter().collect();
+        let hash = ContentHash::of(kind, &hashed(&id, &objects));
+        assert_eq!(hash.to_string(), mounted.sha1);
     }
 }
 

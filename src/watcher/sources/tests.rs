@@ -1,6 +1,6 @@
 use super::*;
 use crate::stamp::{
-    digest::{InstallationKey, KEY_BYTES, Keyring},
+    digest::{InstallationKey, KEY_BYTES, Keyring, SourceDigests},
     references::Catalog,
     scope::Namespaces,
     source::SourceName,
@@ -182,9 +182,14 @@ fn a_write_of_our_own_shows_that_a_list_before_it_is_older() {
 fn what_is_followed_is_listed_once_lists_of_it_were_complete() {
     let mut sources = listed(&[]);
     let config_maps = (SourceKind::ConfigMap, Scope::Cluster);
-    sources.apply(config_maps, Event::Init, 2);
+    let classes = (SourceKind::SecretProviderClass, Scope::Cluster);
+    for part in [config_maps, classes] {
+        sources.apply(part, Event::Init, 2);
+        assert!(!sources.is_listed(Scope::Cluster));
+        sources.apply(part, Event::InitDone, 2);
+    }
     assert!(!sources.is_listed(Scope::Cluster));
-    sources.apply(config_maps, Event::InitDone, 2);
+    sources.apply_pod_status(Scope::Cluster, Event::InitDone);
     assert!(sources.is_listed(Scope::Cluster));
     sources.apply(config_maps, Event::Init, 3);
     let why = "a later list does not stop the work";
@@ -259,4 +264,18 @@ fn the_names_of_a_namespace_are_of_it_and_of_the_kind() {
     let shop = sources.within("shop");
     assert_eq!(shop.names(KIND).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(shop.names(SourceKind::ConfigMap).count(), 0);
+}
+
+#[test]
+fn a_watch_of_what_may_not_be_there_is_not_waited_for() {
+    let mut sources = listed(&[]);
+    for kind in SourceKind::CORE {
+        sources.apply((kind, Scope::Cluster), Event::Init, 2);
+        sources.apply((kind, Scope::Cluster), Event::InitDone, 2);
+    }
+    sources.broke_off((SourceKind::SecretProviderClass, Scope::Cluster));
+    sources.pod_statuses_broke_off(Scope::Cluster);
+    assert!(sources.is_listed(Scope::Cluster));
+    let class = SourceName::new(SourceKind::SecretProviderClass, "vault").within("shop");
+    assert!(sources.is_broken(&class) && !sources.is_broken(&id("db")));
 }

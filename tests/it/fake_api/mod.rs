@@ -80,6 +80,11 @@ impl FakeApi {
         self.state().store.delete(key);
     }
 
+    /// Serves an optional API group from now on.
+    pub fn serve_group(&self, group: &str) {
+        self.state().store.serve(group);
+    }
+
     /// An object as it is now.
     pub fn get(&self, key: &Key) -> Option<Value> {
         self.state().store.get(key).cloned()

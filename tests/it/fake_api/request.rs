@@ -64,8 +64,8 @@ impl Call {
     pub(super) fn carry_out(&self, store: &mut Store) -> Result<Answer, u16> {
         let resource = &*self.key.resource;
         match self.verb {
-            // Only what every API server serves, which nobody asks about.
-            "discover" => Err(404),
+            "discover" => store.discover(&self.key.namespace).map(Answer::Object),
+            _ if !store.serves(resource) => Err(404),
             "list" => Ok(Answer::Object(self.list(store))),
             "watch" => {
                 let from = self
@@ -193,6 +193,9 @@ fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
 
 fn path_key(path: &str) -> Key {
     let parts: Vec<_> = path.trim_start_matches('/').split('/').collect();
+    if let ["apis", group, _] = parts[..] {
+        return key("", group, "");
+    }
     let rest = if parts[0] == "api" {
         &parts[2..]
     } else {
@@ -203,7 +206,6 @@ fn path_key(path: &str) -> Key {
         ["namespaces", namespace, resource] => key(resource, namespace, ""),
         ["namespaces", namespace, resource, name] => key(resource, namespace, name),
         [resource] => key(resource, "", ""),
-        [] => key("", "", ""),
         other => panic!("a path that the fake does not know: {other:?}"),
     }
 }

@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use restamp::cluster::csi;
 use serde_json::{Value, json};
 
 use super::{filter::Filter, request::status};
+
+/// The resources of the one optional API group that there can be.
+const OF_CSI_DRIVER: [&str; 2] = ["secretproviderclasses", csi::POD_STATUSES];
 
 /// Names an object, or with an empty name or namespace all of them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +44,8 @@ pub struct Store {
     oldest: u64,
     watches: Vec<Watch>,
     held: BTreeSet<String>,
+    /// The optional API groups that are served.
+    served: BTreeSet<String>,
 }
 
 struct Change {
@@ -73,6 +79,29 @@ impl Store {
         objects.filter_map(move |(key, object)| (key.resource == resource).then_some(object))
     }
 
+    /// Serves an optional API group from now on.
+    pub fn serve(&mut self, group: &str) {
+        self.served.insert(group.to_owned());
+    }
+
+    /// What is served of an optional API group; 404 if it is not there.
+    pub fn discover(&self, group: &str) -> Result<Value, u16> {
+        let served = self.served.contains(group) && group == csi::GROUP;
+        let resources = OF_CSI_DRIVER.map(|name| {
+            json!({ "name": name, "singularName": "", "namespaced": true, "kind": "", "verbs": [] })
+        });
+        let list = json!({
+            "apiVersion": "v1", "kind": "APIResourceList",
+            "groupVersion": format!("{group}/v1"), "resources": resources,
+        });
+        served.then_some(list).ok_or(404)
+    }
+
+    /// Whether objects of a resource can be had.
+    pub fn serves(&self, resource: &str) -> bool {
+        !OF_CSI_DRIVER.contains(&resource) || self.served.contains(csi::GROUP)
+    }
+
     /// Makes or replaces an object; an equal one stays as it is, version and all.
     pub fn put(&mut self, object: &Value, manager: &str) -> Value {
         let key = key_of(object);
@@ -95,7 +124,7 @@ impl Store {
                 metadata["uid"] = format!("uid-{}", self.version).into();
                 metadata["generation"] = 1.into();
             }
-            Some(before) if before["spec"] != object["spec"] => {
+            Some(before) if content(before) != content(&object) => {
                 let generation = before["metadata"]["generation"].as_u64().unwrap_or(0);
                 object["metadata"]["generation"] = (generation + 1).into();
             }
@@ -251,10 +280,19 @@ pub fn version_of(object: &Value) -> Option<&str> {
     object["metadata"]["resourceVersion"].as_str()
 }
 
+/// What counts in the generation.
+fn content(object: &Value) -> Value {
+    let mut content = object.clone();
+    content["metadata"].take();
+    content
+}
+
 fn key_of(object: &Value) -> Key {
     let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let kind = text(&object["kind"]).to_lowercase();
+    let plural = if kind.ends_with('s') { "es" } else { "s" };
     Key {
-        resource: format!("{}s", text(&object["kind"]).to_lowercase()),
+        resource: format!("{kind}{plural}"),
         namespace: object["metadata"]["namespace"]
             .as_str()
             .unwrap_or_default()

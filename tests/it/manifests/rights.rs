@@ -2,7 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use restamp::{cluster::kind::KINDS, stamp::source::SourceKind, watcher::LEASE};
+use restamp::{
+    cluster::{
+        csi::{GROUP, POD_STATUSES},
+        kind::KINDS,
+    },
+    stamp::source::SourceKind,
+    watcher::LEASE,
+};
 use serde_json::{Value, json};
 
 use super::{BASE, SYSTEM, WATCHER, WEBHOOK, objects, one, texts};
@@ -49,8 +56,12 @@ fn the_watcher_may_do_everywhere_what_it_does_and_nothing_else() {
         right("batch", "jobs", "create", None),
         right("batch", "jobs", "delete", None),
     ]);
+    for verb in ["list", "watch"] {
+        let class = SourceKind::SecretProviderClass.plural();
+        used.extend([class, POD_STATUSES].map(|name| right(GROUP, name, verb, None)));
+    }
     for verb in ["get", "list", "watch"] {
-        used.extend(SourceKind::ALL.map(|kind| right("", kind.plural(), verb, None)));
+        used.extend(SourceKind::CORE.map(|kind| right("", kind.plural(), verb, None)));
         used.extend(
             KINDS
                 .iter()
@@ -81,7 +92,7 @@ fn the_watcher_may_do_at_home_what_it_does_and_nothing_else() {
 
 #[test]
 fn the_webhook_may_get_sources_and_nothing_else() {
-    let get = SourceKind::ALL.map(|kind| right("", kind.plural(), "get", None));
+    let get = SourceKind::CORE.map(|kind| right("", kind.plural(), "get", None));
     assert_eq!(rights(&one("ClusterRole", WEBHOOK)), BTreeSet::from(get));
     let roles = objects(BASE).into_iter();
     let roles = roles.filter(|object| object["kind"] == "Role");

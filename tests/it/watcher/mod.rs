@@ -3,6 +3,7 @@
 mod arrival;
 mod change;
 mod cron_jobs;
+mod csi;
 mod faults;
 mod fights;
 mod labels;
