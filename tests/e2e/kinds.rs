@@ -74,7 +74,7 @@ fn uses_db() -> Value {
     pod(json!({ "envFrom": [{ "secretRef": { "name": "db" } }] }))
 }
 
-async fn apply(ground: &Ground, name: &str, object: &Value) {
+pub async fn apply(ground: &Ground, name: &str, object: &Value) {
     let file = ground.file(name, &object.to_string());
     ground
         .kubectl(&[
@@ -132,7 +132,7 @@ async fn grant_widgets(ground: &Ground) {
     apply(ground, "binding.json", &binding).await;
 }
 
-async fn until_served(ground: &Ground, crd: &str) {
+pub async fn until_served(ground: &Ground, crd: &str) {
     until("the kind is served", async || {
         let text = ground.kubectl(&["get", "crd", crd, "-o", "json"]).await;
         let crd: Value = serde_json::from_str(&text).expect("JSON");

@@ -17,6 +17,7 @@ mod support;
 mod bad_input;
 mod conditions;
 mod cost;
+mod csi;
 mod deploys;
 mod env_vars;
 mod explain;
