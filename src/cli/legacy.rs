@@ -34,6 +34,11 @@ impl LegacyArgs {
         self.is_argo_rollouts == Some(true)
     }
 
+    /// Whether Reloader was told to follow SecretProviderClasses.
+    pub(super) fn follows_classes(&self) -> bool {
+        self.enable_csi_integration == Some(true)
+    }
+
     /// Why those that were given do nothing.
     pub(super) fn warnings(&self) -> Vec<&'static str> {
         let given = [

@@ -77,6 +77,7 @@ fn flags(args: &[String], one: Option<&str>) -> Result<Flags, String> {
         settings: policy.settings(one)?,
         kinds: policy.kinds(),
         rollouts: legacy.follows_rollouts(),
+        classes: legacy.follows_classes(),
         ..Flags::default()
     };
     for (name, text) in grouped(args) {
@@ -157,6 +158,7 @@ mod tests {
             "--auto-annotation",
             "example.com/auto",
             "--is-Argo-Rollouts=true",
+            "--enable-csi-integration",
             "--auto-reload-all=true",
         ]);
         let read = read.unwrap();
@@ -167,9 +169,14 @@ mod tests {
         ];
         assert_eq!(read.shared, shared);
         let dropped: Vec<_> = read.dropped.iter().map(|(flag, _)| flag.as_str()).collect();
-        assert_eq!(dropped, ["--enable-ha=true", "--is-Argo-Rollouts=true"]);
+        let expected = [
+            "--enable-ha=true",
+            "--is-Argo-Rollouts=true",
+            "--enable-csi-integration",
+        ];
+        assert_eq!(dropped, expected);
         assert!(read.dropped.iter().all(|(_, why)| why.len() > 10));
-        assert!(read.rollouts && read.settings.auto_reload_all);
+        assert!(read.rollouts && read.classes && read.settings.auto_reload_all);
     }
 
     #[test]

@@ -20,18 +20,21 @@ pub(super) enum Difference {
     JobThatIsOver,
     SuspendedJob,
     NewlyFollowed,
+    NewlyFollowedClass,
     OneVariable,
     Mistake,
 }
 
 impl Difference {
-    /// Those of a workload that has these references; `rollouts` says whether Reloader follows Argo Rollouts.
+    /// Those of a workload that has these references; `rollouts` and `classes` say whether Reloader follows
+    /// Argo Rollouts and SecretProviderClasses.
     pub(super) fn of(
         workload: &Workload,
         object: &DynamicObject,
         references: &References,
-        rollouts: bool,
+        (rollouts, classes): (bool, bool),
     ) -> Vec<Self> {
+        let uses_class = references.keys().any(|source| !source.kind.is_core());
         let is_suspended = object.data.pointer("/spec/suspend") == Some(&json!(true));
         let is_new_to_reloader = match workload.id.kind.kind {
             "Rollout" => !rollouts,
@@ -49,6 +52,7 @@ impl Difference {
             (Self::JobThatIsOver, workload.life == Life::Over),
             (Self::SuspendedJob, workload.life == Life::Suspended),
             (Self::NewlyFollowed, is_new_to_reloader),
+            (Self::NewlyFollowedClass, uses_class && !classes),
             (Self::OneVariable, names.iter().any(|name| has_twice(&name))),
             (Self::Mistake, !workload.facts.warnings.is_empty()),
         ];
@@ -71,6 +75,9 @@ impl Difference {
             }
             Self::SuspendedJob => "a change does not make it again while it is suspended",
             Self::NewlyFollowed => "Reloader does not follow this kind here; Restamp does",
+            Self::NewlyFollowedClass => {
+                "Reloader does not follow its SecretProviderClasses here; Restamp does"
+            }
             Self::OneVariable => {
                 "two of its sources have the same variable, so Reloader can miss a change; Restamp does not"
             }
@@ -78,5 +85,45 @@ impl Difference {
                 "something in its annotations cannot be followed, by neither; `restamp explain` says what"
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        cluster::kind::KINDS,
+        stamp::{
+            annotations::AUTO,
+            references::{Listed, resolve},
+            settings::PolicySettings,
+        },
+    };
+
+    #[test]
+    fn a_class_is_new_only_where_reloader_was_not_told_to_follow_classes() {
+        let attributes = json!({ "secretProviderClass": "vault" });
+        let object = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "namespace": "shop", "name": "web", "annotations": { AUTO: "true" } },
+            "spec": { "template": { "spec": {
+                "volumes": [{ "name": "v", "csi": { "volumeAttributes": attributes } }],
+                "containers": [{ "name": "app", "volumeMounts": [{ "name": "v" }] }],
+            }}},
+        });
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        let workload = Workload::parse(&KINDS[0], &object, &PolicySettings::default()).unwrap();
+        let (facts, nothing, settings) =
+            (&workload.facts, BTreeMap::new(), PolicySettings::default());
+        let nothing = Listed {
+            rows: &nothing,
+            settings: &settings,
+        };
+        let references = resolve(&facts.policy, &facts.usages, &nothing, None);
+        let found = |classes| Difference::of(&workload, &object, &references, (true, classes));
+        assert_eq!(found(false), [Difference::NewlyFollowedClass]);
+        assert_eq!(found(true), []);
     }
 }

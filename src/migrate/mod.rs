@@ -45,6 +45,8 @@ pub struct Flags {
     pub kinds: Kinds,
     /// Whether Reloader follows Argo Rollouts.
     pub rollouts: bool,
+    /// Whether Reloader follows SecretProviderClasses.
+    pub classes: bool,
 }
 
 /// Looks at the cluster with the eyes of both.
@@ -57,6 +59,7 @@ pub async fn survey(client: &Client, reloader: &Installation, flags: Flags) -> R
         },
         rollouts: flags.rollouts,
         namespaces: BTreeMap::new(),
+        classes: flags.classes,
         catalogs: BTreeMap::new(),
         hashes: BTreeMap::new(),
         followed: BTreeMap::new(),
@@ -82,6 +85,7 @@ struct Survey<'a> {
     client: &'a Client,
     settings: PolicySettings,
     rollouts: bool,
+    classes: bool,
     /// Whether they are followed.
     namespaces: BTreeMap<String, bool>,
     catalogs: BTreeMap<String, BTreeMap<SourceName, Marks>>,
@@ -130,7 +134,8 @@ impl Survey<'_> {
         let template = template.and_then(|json| PodTemplate::deserialize(json).ok());
         let template = template.unwrap_or_default();
         let references = self.references(&workload).await;
-        for difference in Difference::of(&workload, object, &references, self.rollouts) {
+        let of_reloader = (self.rollouts, self.classes);
+        for difference in Difference::of(&workload, object, &references, of_reloader) {
             let of_all = self.differences.entry(difference).or_default();
             of_all.push(workload.id.to_string());
         }
