@@ -3,6 +3,7 @@
 mod explain;
 mod legacy;
 mod list;
+mod meta_info;
 mod migrate;
 mod policy;
 mod scope;
@@ -176,8 +177,11 @@ fn variables() -> String {
     let lines = alerts::VARIABLES.map(|(name, meaning)| format!("  {name:<22}  {meaning}"));
     format!(
         "Alerts, by environment variables:\n{}\n\nMetrics, by an environment variable:\n  {COUNT_BY_NAMESPACE}  \
-         enabled: count restarts by namespace, too",
-        lines.join("\n")
+         enabled: count restarts by namespace, too\n\nThe set-up, by environment variables:\n  {}  \
+         the namespace of the ConfigMap that tells it; none: it is not told\n  {}  what the Deployment is called there",
+        lines.join("\n"),
+        meta_info::NAMESPACE,
+        meta_info::DEPLOYMENT,
     )
 }
 
@@ -238,7 +242,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let namespace = cli.restamp_namespace;
     runtime.block_on(async {
         match cli.command {
-            Command::Watcher(args) => run_watcher(args, namespace).await,
+            Command::Watcher(args) => run_watcher(args, &cli.logs, namespace).await,
             Command::Webhook(args) => run_webhook(args, namespace).await,
             Command::Explain(args) => explain::run(args, &namespace).await,
             Command::Migrate(args) => migrate::run(args).await,
@@ -255,7 +259,7 @@ fn log_filter(text: &str) -> &str {
     }
 }
 
-async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure> {
+async fn run_watcher(args: WatcherArgs, logs: &LogArgs, namespace: String) -> Result<(), Failure> {
     let WatcherArgs {
         admin,
         settle,
@@ -267,13 +271,16 @@ async fn run_watcher(args: WatcherArgs, namespace: String) -> Result<(), Failure
     for warning in legacy.warnings() {
         tracing::warn!("{warning}");
     }
-    let (kinds, policy) = (policy.kinds(), Arc::new(settings(&policy)));
+    let said = policy;
+    let (kinds, policy) = (said.kinds(), Arc::new(settings(&said)));
     let ambient = Ambient::default();
     let (alerts, webhook) = (alerts()?, webhook_of(webhook_url.as_deref())?);
     let metrics = metrics()?;
     let shutdown = shutdown::on_signal()?;
     let client = client::connect(counting(&metrics.requests)).await?;
     let admin = listen("--admin-listen", &admin.admin_listen).await?;
+    let host = webhook.as_ref().map(|webhook| webhook.config.url.host());
+    meta_info::publish(&client, &said, &policy, logs, host.unwrap_or_default());
     let settings = Settings {
         namespace,
         identity: match identity {

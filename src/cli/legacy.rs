@@ -52,8 +52,7 @@ impl LegacyArgs {
             ),
             (
                 self.is_argo_rollouts.is_some(),
-                "--is-Argo-Rollouts has no effect: Rollouts are followed where there are any; to leave them out, \
-                 take the right to list them away",
+                "--is-Argo-Rollouts has no effect: Rollouts are followed where there are any",
             ),
             (
                 self.enable_csi_integration.is_some(),

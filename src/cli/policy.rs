@@ -129,6 +129,11 @@ impl PolicyArgs {
         }
     }
 
+    /// The types of workload that are ignored, by Reloader's names.
+    pub(super) fn ignored_workload_types(&self) -> Vec<&'static str> {
+        list::all(&self.ignored_workload_types).copied().collect()
+    }
+
     /// The kinds of workload.
     pub(super) fn kinds(&self) -> Kinds {
         let mut kinds = Kinds::default();

@@ -13,6 +13,7 @@ pub mod job;
 pub mod key;
 pub mod kind;
 pub mod lease;
+pub mod meta_info;
 pub mod namespace;
 pub mod reloader;
 pub mod source;

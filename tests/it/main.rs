@@ -17,6 +17,7 @@ mod docs;
 mod fake_api;
 mod logs;
 mod manifests;
+mod meta_info;
 mod purity;
 mod repository;
 mod source_reading;
