@@ -1,6 +1,7 @@
 //! The command line: the only reader of flags and environment.
 
 mod explain;
+mod keys;
 mod legacy;
 mod list;
 mod meta_info;

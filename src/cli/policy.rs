@@ -1,23 +1,19 @@
 //! Flags about every workload, which the webhook, the watcher and `explain` take alike. Names, defaults and
 //! values are those of stakater/Reloader (its `internal/pkg/options`).
 
-use std::{collections::BTreeSet, str::FromStr};
+use std::str::FromStr;
 
 use clap::{ArgAction::Set, Args};
 
 use super::{
+    keys::KeyArgs,
     list::{self, List},
     scope::ScopeArgs,
 };
 use crate::{
     cluster::kind::{Kinds, WorkloadKind},
     stamp::{
-        annotations::{
-            AUTO, CONFIG_MAP_AUTO, CONFIG_MAP_RELOAD, IGNORE, KindKeys, MATCH, OBSERVED,
-            PAUSE_PERIOD, PAUSED_AT, PolicyKeys, SEARCH, SECRET_AUTO, SECRET_RELOAD, SETTLE, STAMP,
-        },
         policy::parse_bool,
-        selector::is_qualified_name,
         settings::{PolicySettings, ReloadStrategy},
         source::SourceKind,
     },
@@ -53,7 +49,7 @@ pub(super) struct PolicyArgs {
     /// Do not watch, read or follow these: configmaps or secrets.
     #[arg(long, value_name = "KIND", value_parser = source_kinds)]
     resources_to_ignore: Vec<List<SourceKind>>,
-    /// Do not watch or restart these: jobs (which never are) or cronjobs.
+    /// Do not watch or restart these: jobs or cronjobs.
     #[arg(long, value_name = "KIND", value_parser = workload_types)]
     ignored_workload_types: Vec<List<&'static str>>,
     /// Whether a CronJob runs at once when a source changes, or takes it with its next run: true or false.
@@ -66,36 +62,8 @@ pub(super) struct PolicyArgs {
         value_parser = <&'static WorkloadKind>::from_str
     )]
     workload_kind: Vec<&'static WorkloadKind>,
-    /// What the annotation is called that follows everything that the pods use.
-    #[arg(long, value_name = "KEY", default_value = AUTO, value_parser = key)]
-    auto_annotation: &'static str,
-    /// The same, for ConfigMaps.
-    #[arg(long, value_name = "KEY", default_value = CONFIG_MAP_AUTO, value_parser = key)]
-    configmap_auto_annotation: &'static str,
-    /// The same, for Secrets.
-    #[arg(long, value_name = "KEY", default_value = SECRET_AUTO, value_parser = key)]
-    secret_auto_annotation: &'static str,
-    /// What the annotation is called that names ConfigMaps.
-    #[arg(long, value_name = "KEY", default_value = CONFIG_MAP_RELOAD, value_parser = key)]
-    configmap_annotation: &'static str,
-    /// What the annotation is called that names Secrets.
-    #[arg(long, value_name = "KEY", default_value = SECRET_RELOAD, value_parser = key)]
-    secret_annotation: &'static str,
-    /// What the annotation is called that searches for marked sources.
-    #[arg(long, value_name = "KEY", default_value = SEARCH, value_parser = key)]
-    auto_search_annotation: &'static str,
-    /// What the annotation is called that marks a source to be found.
-    #[arg(long, value_name = "KEY", default_value = MATCH, value_parser = key)]
-    search_match_annotation: &'static str,
-    /// What the annotation is called that marks a source to be ignored.
-    #[arg(long, value_name = "KEY", default_value = IGNORE, value_parser = key)]
-    ignore_annotation: &'static str,
-    /// What the annotation is called that holds restarts of a Deployment back.
-    #[arg(long, value_name = "KEY", default_value = PAUSE_PERIOD, value_parser = key)]
-    pause_deployment_annotation: &'static str,
-    /// What the annotation is called that tells since when Reloader has paused a Deployment.
-    #[arg(long, value_name = "KEY", default_value = PAUSED_AT, value_parser = key)]
-    pause_deployment_time_annotation: &'static str,
+    #[command(flatten)]
+    keys: KeyArgs,
     #[command(flatten)]
     pub(super) scope: ScopeArgs,
 }
@@ -104,7 +72,7 @@ impl PolicyArgs {
     /// What they say, if that makes sense; `one` is the namespace that a variable names.
     pub(super) fn settings(&self, one: Option<&str>) -> Result<PolicySettings, String> {
         let settings = PolicySettings {
-            keys: self.keys(),
+            keys: self.keys.keys(),
             auto_reload_all: self.auto_reload_all,
             ignored: list::all(&self.resources_to_ignore).copied().collect(),
             namespaces: self.scope.namespaces(one)?,
@@ -121,7 +89,7 @@ impl PolicyArgs {
                 "--resources-to-ignore leaves nothing to follow; name one kind only".to_owned(),
             );
         }
-        match self.ambiguous() {
+        match self.keys.ambiguous() {
             Some(key) => Err(format!(
                 "two annotations are called {key:?}; name each differently"
             )),
@@ -145,53 +113,6 @@ impl PolicyArgs {
             kinds.defer_cron_jobs();
         }
         kinds
-    }
-
-    fn keys(&self) -> PolicyKeys {
-        let default = PolicyKeys::default();
-        PolicyKeys {
-            auto: self.auto_annotation,
-            search: self.auto_search_annotation,
-            matches: self.search_match_annotation,
-            ignore: self.ignore_annotation,
-            pause_period: self.pause_deployment_annotation,
-            paused_at: self.pause_deployment_time_annotation,
-            config_map: KindKeys {
-                reload: self.configmap_annotation,
-                auto: self.configmap_auto_annotation,
-                ..default.config_map
-            },
-            secret: KindKeys {
-                reload: self.secret_annotation,
-                auto: self.secret_auto_annotation,
-                ..default.secret
-            },
-            secret_provider_class: default.secret_provider_class,
-        }
-    }
-
-    /// A key that means two things.
-    fn ambiguous(&self) -> Option<&'static str> {
-        let PolicyKeys {
-            auto,
-            search,
-            matches,
-            ignore,
-            pause_period,
-            paused_at,
-            ..
-        } = self.keys();
-        let of_kinds = SourceKind::ALL.map(|kind| *self.keys().of(kind));
-        let of_kinds = of_kinds
-            .iter()
-            .flat_map(|keys| [keys.reload, keys.auto, keys.exclude]);
-        let ours = [STAMP, OBSERVED, SETTLE];
-        let general = [auto, search, matches, ignore, pause_period, paused_at];
-        let mut seen = BTreeSet::new();
-        ours.into_iter()
-            .chain(general)
-            .chain(of_kinds)
-            .find(|key| !seen.insert(*key))
     }
 }
 
@@ -242,17 +163,10 @@ fn workload_types(text: &str) -> Result<List<&'static str>, String> {
     })
 }
 
-/// The key of an annotation, for as long as the process lives.
-fn key(text: &str) -> Result<&'static str, String> {
-    if is_qualified_name(text) {
-        Ok(Box::leak(text.to_owned().into_boxed_str()))
-    } else {
-        Err("write the key of an annotation, such as example.com/auto".to_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use clap::Parser;
 
     use super::*;
@@ -342,6 +256,15 @@ mod tests {
     }
 
     #[test]
+    fn two_annotations_cannot_have_one_name() {
+        let error = parse(&["--auto-annotation=a", "--ignore-annotation=a"]).unwrap_err();
+        assert!(
+            error.contains("two annotations are called \"a\""),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn types_of_workloads_can_be_ignored_and_kinds_added() {
         let kinds = |args: &[&str]| {
             let args = ["restamp"].iter().chain(args);
@@ -363,57 +286,5 @@ mod tests {
         assert!(error.contains("there are jobs and cronjobs"), "{error}");
         let given = ["--workload-kind=example.com/v1/widgets/Widget=spec.template"];
         assert_eq!(found(&given, "widgets.example.com"), Ok(true));
-    }
-
-    #[test]
-    fn every_key_can_have_another_name() {
-        for flag in [
-            "auto",
-            "configmap",
-            "secret",
-            "configmap-auto",
-            "secret-auto",
-        ] {
-            let keys = parse(&[&format!("--{flag}-annotation=example.com/x")])
-                .unwrap()
-                .keys;
-            assert_ne!(keys, PolicyKeys::default(), "{flag}");
-        }
-        let pause = [
-            "--pause-deployment-annotation=p",
-            "--pause-deployment-time-annotation=t",
-        ];
-        let keys = parse(&pause).unwrap().keys;
-        assert_eq!((keys.pause_period, keys.paused_at), ("p", "t"));
-        let flags = ["--search-match-annotation=m", "--ignore-annotation=i"];
-        let keys = parse(&[flags[0], flags[1], "--auto-search-annotation=s"])
-            .unwrap()
-            .keys;
-        assert_eq!((keys.matches, keys.ignore, keys.search), ("m", "i", "s"));
-    }
-
-    #[test]
-    fn what_cannot_be_a_key_or_is_one_already_is_refused() {
-        for bad in [
-            "",
-            "/",
-            "a/",
-            "/a",
-            "a b",
-            "-a",
-            "a/b/c",
-            "Ex ample.com/a",
-            "a=b",
-        ] {
-            let error = parse(&[&format!("--auto-annotation={bad}")]).unwrap_err();
-            assert!(error.contains("--auto-annotation"), "{bad}: {error}");
-        }
-        for taken in [SECRET_AUTO, STAMP] {
-            let error = parse(&[&format!("--auto-annotation={taken}")]).unwrap_err();
-            assert!(
-                error.contains(&format!("two annotations are called {taken:?}")),
-                "{error}"
-            );
-        }
     }
 }

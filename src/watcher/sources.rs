@@ -7,6 +7,7 @@ mod catalog;
 mod change;
 mod deletions;
 mod mounts;
+mod read;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,6 +35,7 @@ pub use catalog::NamespaceSources;
 pub use change::{Absence, Change, What};
 use deletions::{Deletions, UNPLACED};
 use mounts::Mounts;
+use read::Read;
 
 /// Counts what happens, to tell what came before what.
 pub type Seq = u64;
@@ -64,31 +66,6 @@ struct SeenRow {
     seen: Seq,
     /// Whether all that has been seen of it, in a watch without a gap, is that it appeared.
     is_new: bool,
-}
-
-struct Read {
-    began: Seq,
-    /// What was found; nothing if it may not be read.
-    found: Option<Content>,
-}
-
-impl Read {
-    fn version(&self) -> Option<&Version> {
-        match &self.found {
-            Some(Content::Present { version, .. }) => Some(version),
-            _ => None,
-        }
-    }
-
-    /// Whether it shows another version with the same content.
-    fn is_rewrite_of(&self, before: &Read) -> bool {
-        let (Some(Content::Present { digests, .. }), Some(Content::Present { digests: same, .. })) =
-            (&self.found, &before.found)
-        else {
-            return false;
-        };
-        self.version() != before.version() && digests == same
-    }
 }
 
 impl Sources {
