@@ -117,9 +117,7 @@ pub async fn run(
         for kind in settings.policy.followed() {
             tasks.spawn("watch", streams.clone().sources(kind, scope));
         }
-        if settings.webhook.is_none() {
-            tasks.spawn("watch", streams.clone().pod_statuses(scope));
-        }
+        tasks.spawn("watch", streams.clone().pod_statuses(scope));
     }
     if let Some(selector) = settings.policy.namespaces.selector() {
         tasks.spawn("watch", streams.clone().namespaces(selector));

@@ -27,10 +27,14 @@ use super::{
 };
 use crate::{
     alerts::Alerts,
-    cluster::source::{self, Content, Row},
+    cluster::{
+        csi::PodStatusRow,
+        source::{self, Content, Row},
+    },
     runtime::metrics::{Skip, WatcherMetrics},
     stamp::{
         digest::{Keyring, SourceDigests},
+        scope::Scope,
         settings::PolicySettings,
         source::SourceId,
     },
@@ -52,6 +56,9 @@ pub struct Notifier {
     listed: BTreeSet<Part>,
     /// What the sources held that were read, while we led.
     digests: BTreeMap<SourceId, SourceDigests>,
+    listed_pods: BTreeSet<Scope>,
+    /// What a pod got last of each class.
+    classes: BTreeMap<SourceId, u64>,
     /// Sources that are being read, and whether they have changed since.
     reading: BTreeMap<SourceId, bool>,
     reads: JoinSet<(SourceId, Content)>,
@@ -78,6 +85,8 @@ impl Notifier {
             policy,
             listed: BTreeSet::new(),
             digests: BTreeMap::new(),
+            listed_pods: BTreeSet::new(),
+            classes: BTreeMap::new(),
             reading: BTreeMap::new(),
             reads: JoinSet::new(),
             limit: Arc::new(Semaphore::new(MAX_READS)),
@@ -135,9 +144,8 @@ impl Notifier {
                 }
             }
             // A list after a gap is compared with what was known.
-            Input::SourcesUnheard(_) | Input::Workload(..) => {}
-            // Only what is stored here is told of.
-            Input::PodStatus(..) | Input::PodStatusesUnheard(_) => {}
+            Input::SourcesUnheard(_) | Input::PodStatusesUnheard(_) | Input::Workload(..) => {}
+            Input::PodStatus(scope, event) => self.pod_status_event(scope, event),
         }
     }
 
@@ -145,8 +153,7 @@ impl Notifier {
         self.seq += 1;
         let ends_list = matches!(event, Event::InitDone);
         for change in self.sources.apply(part, event, self.seq) {
-            let selected = self.selected.as_ref();
-            let is_selected = selected.is_none_or(|it| it.contains(&change.id.namespace));
+            let is_selected = self.is_selected(&change.id);
             tally_source(&self.metrics, &change, is_selected);
             if self.leads && is_selected {
                 self.changed(part, &change);
@@ -157,6 +164,35 @@ impl Notifier {
         if ends_list {
             self.listed.insert(part);
         }
+    }
+
+    /// A class has other content when a pod gets that which it did not start on; all pods of a rotation get it.
+    fn pod_status_event(&mut self, scope: Scope, event: Event<PodStatusRow>) {
+        let row = match event {
+            Event::InitApply(row) | Event::Apply(row) => row,
+            Event::InitDone => {
+                self.listed_pods.insert(scope);
+                return;
+            }
+            Event::Init | Event::Delete(_) => return,
+        };
+        let Some((class, mount)) = row.mount else {
+            return;
+        };
+        let known = self.classes.get(&class);
+        let is_news = known.is_some_and(|known| *known != mount.content) && mount.updated;
+        if known.is_none() || is_news {
+            self.classes.insert(class.clone(), mount.content);
+        }
+        // What is in the first list may have been there for long.
+        if is_news && self.listed_pods.contains(&scope) && self.leads && self.is_selected(&class) {
+            self.tell(&class, "updated");
+        }
+    }
+
+    fn is_selected(&self, id: &SourceId) -> bool {
+        let selected = self.selected.as_ref();
+        selected.is_none_or(|selected| selected.contains(&id.namespace))
     }
 
     fn changed(&mut self, part: Part, change: &Change) {
@@ -198,7 +234,10 @@ impl Notifier {
     }
 
     fn read(&mut self, id: SourceId, content: Content) {
-        let has_changed = self.reading.remove(&id).unwrap_or_default();
+        let Some(has_changed) = self.reading.remove(&id) else {
+            // Begun before somebody else led.
+            return;
+        };
         if let Content::Present { digests, .. } = content {
             let before = self.digests.insert(id.clone(), digests);
             // Without a read before, nothing says that the content is the same.

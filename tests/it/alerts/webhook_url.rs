@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Answer, FakeReceiver};
 use crate::{
     fake_api::FakeApi,
-    watcher::{World, config_map, deployment, name, secret, until},
+    watcher::{World, config_map, csi, deployment, name, secret, until},
 };
 
 /// A receiver with a limit that a clock which jumps does not reach.
@@ -105,4 +105,25 @@ async fn a_webhook_is_told_of_what_comes_and_goes_where_that_is_asked_for() {
     until_told(&world, 2).await;
     let last = changes(&hook).split_off(1);
     assert_eq!(last, ["created SECRET shop new", "deleted SECRET shop new"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_is_told_of_a_rotation_once_and_not_of_pods_that_come() {
+    let hook = FakeReceiver::that(&[Answer::Status(200)]).await;
+    let api = csi::served();
+    api.put("kubectl", &csi::class(&json!({})));
+    for pod in ["a", "b"] {
+        api.put("driver", &csi::status(pod, "1"));
+    }
+    let world = World::telling(&api, PolicySettings::default(), told(&hook)).await;
+    api.put("driver", &csi::status("c", "2"));
+    world.quiet().await;
+    assert_eq!(changes(&hook), [""; 0], "it has started on that");
+    for pod in ["a", "b"] {
+        api.put("driver", &csi::status(pod, "2"));
+        until_told(&world, 1).await;
+    }
+    assert_eq!(changes(&hook), ["updated SECRETPROVIDERCLASS shop vault"]);
+    api.put("driver", &csi::status("a", "1"));
+    until_told(&world, 2).await;
 }

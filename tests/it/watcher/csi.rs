@@ -23,7 +23,7 @@ use crate::{
 
 const CLASS: &str = "SecretProviderClass/vault";
 
-fn class(annotations: &Value) -> Value {
+pub fn class(annotations: &Value) -> Value {
     json!({
         "apiVersion": format!("{GROUP}/v1"), "kind": "SecretProviderClass",
         "metadata": { "namespace": SHOP, "name": "vault", "annotations": annotations },
@@ -32,7 +32,7 @@ fn class(annotations: &Value) -> Value {
 }
 
 /// What the driver writes down of a pod that has a version of the one object of the class.
-fn status(pod: &str, version: &str) -> Value {
+pub fn status(pod: &str, version: &str) -> Value {
     json!({
         "apiVersion": format!("{GROUP}/v1"), "kind": "SecretProviderClassPodStatus",
         "metadata": { "namespace": SHOP, "name": format!("{pod}-{SHOP}-vault") },
@@ -64,7 +64,8 @@ fn auto() -> Value {
     web(json!({ AUTO: "true" }))
 }
 
-fn served() -> FakeApi {
+/// An API server with the driver's kinds.
+pub fn served() -> FakeApi {
     let api = FakeApi::default();
     api.serve_group(GROUP);
     api

@@ -3,7 +3,7 @@
 mod arrival;
 mod change;
 mod cron_jobs;
-mod csi;
+pub mod csi;
 mod faults;
 mod fights;
 mod labels;
