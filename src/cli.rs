@@ -62,11 +62,13 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Restamp workloads whose ConfigMaps or Secrets change.
-    #[command(after_help = variables())]
+    #[command(after_help = variables(), args_override_self = true)]
     Watcher(WatcherArgs),
     /// Stamp workloads while they are written, as an admission webhook.
+    #[command(args_override_self = true)]
     Webhook(WebhookArgs),
     /// Say what the watcher would do for a workload, and why.
+    #[command(args_override_self = true)]
     Explain(ExplainArgs),
     /// Say what a switch from stakater/Reloader would mean for this cluster.
     Migrate(MigrateArgs),
@@ -83,7 +85,7 @@ struct LogArgs {
     )]
     log_format: LogFormat,
     /// What is logged: a level, or a filter such as restamp=debug.
-    #[arg(long, env = "RESTAMP_LOG_LEVEL", default_value = "info", global = true)]
+    #[arg(long, env = "RESTAMP_LOG_LEVEL", default_value = "info", global = true, value_parser = log_level)]
     log_level: String,
 }
 
@@ -251,6 +253,23 @@ fn run(cli: Cli) -> Result<(), Failure> {
     })
 }
 
+const LOG_LEVELS: [&str; 9] = [
+    "trace", "debug", "info", "warn", "warning", "error", "fatal", "panic", "off",
+];
+
+/// A word that is no level would be taken for a target, and nothing else be logged.
+fn log_level(text: &str) -> Result<String, String> {
+    let is_filter = text.is_empty() || text.contains(['=', ',']);
+    if is_filter || LOG_LEVELS.contains(&&*text.to_ascii_lowercase()) {
+        Ok(text.to_owned())
+    } else {
+        let levels = LOG_LEVELS.join(", ");
+        Err(format!(
+            "write one of {levels}, or a filter such as restamp=debug"
+        ))
+    }
+}
+
 /// Reloader's names of levels among ours.
 fn log_filter(text: &str) -> &str {
     match &*text.to_ascii_lowercase() {
@@ -371,6 +390,45 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_no_level_stops_the_start() {
+        for bad in ["inf", "verbose", "restamp"] {
+            let args = ["restamp", "watcher", &format!("--log-level={bad}")];
+            let error = Cli::try_parse_from(args)
+                .err()
+                .map(|error| error.to_string());
+            assert!(error.unwrap().contains("write one of trace"), "{bad}");
+        }
+        let args = ["restamp", "watcher", "--log-level=info,restamp=debug"];
+        Cli::try_parse_from(args).unwrap();
+    }
+
+    #[test]
+    fn of_a_flag_that_is_given_twice_the_last_one_counts() {
+        let args = [
+            "--log-level=debug",
+            "--settle=1s",
+            "--log-level=info",
+            "--settle=3s",
+        ];
+        let all = ["restamp", "watcher"].into_iter().chain(args);
+        let cli = Cli::try_parse_from(all).unwrap();
+        let Command::Watcher(watcher) = cli.command else {
+            panic!("another command");
+        };
+        assert_eq!(
+            (&*cli.logs.log_level, watcher.settle),
+            ("info", Duration::from_secs(3))
+        );
+        let twice = [
+            "restamp",
+            "webhook",
+            "--auto-reload-all",
+            "--auto-reload-all=false",
+        ];
+        Cli::try_parse_from(twice).unwrap();
     }
 
     #[test]

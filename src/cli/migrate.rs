@@ -30,7 +30,11 @@ pub(super) struct MigrateArgs {
 
 /// The flags of Reloader.
 #[derive(Parser)]
-#[command(no_binary_name = true, disable_help_flag = true)]
+#[command(
+    no_binary_name = true,
+    disable_help_flag = true,
+    args_override_self = true
+)]
 struct Given {
     #[command(flatten)]
     _logs: LogArgs,

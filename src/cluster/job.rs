@@ -72,7 +72,7 @@ pub async fn recreate(
     };
     note.write(&new).await?;
     if let Err(error) = delete(client, job, &uid, resource_version).await {
-        if !matches!(error, Error::NoAnswer { .. } | Error::Failed { .. }) {
+        if had_no_effect(&error) {
             note.remove().await?;
         }
         return Err(error);
@@ -80,6 +80,15 @@ pub async fn recreate(
     let made = make_once_gone(client, job, &uid, &new).await?;
     note.remove().await?;
     Ok(made)
+}
+
+/// Whether the API server said that it did nothing. Whoever says that something went wrong may have done it.
+fn had_no_effect(error: &Error) -> bool {
+    match error {
+        Error::Conflict { .. } | Error::NotFound { .. } | Error::Forbidden { .. } => true,
+        Error::Refused { code, .. } => (400..500).contains(code),
+        _ => false,
+    }
 }
 
 /// Asks the API server, without effect, whether it would take the new Job: under another name, since the old one is there.
@@ -380,6 +389,26 @@ mod tests {
                 },
             })
         );
+    }
+
+    #[test]
+    fn a_deletion_that_may_have_happened_is_not_taken_for_none() {
+        let request = Request::object("delete", "jobs.batch", "shop", "j");
+        let refused = |code| Error::Refused {
+            request: request.clone(),
+            code,
+            message: String::new(),
+        };
+        let conflict = Error::Conflict {
+            request: request.clone(),
+        };
+        assert!(had_no_effect(&conflict) && had_no_effect(&refused(422)));
+        let no_answer = Error::NoAnswer {
+            request: request.clone(),
+        };
+        for unsure in [refused(500), refused(504), no_answer] {
+            assert!(!had_no_effect(&unsure), "{unsure}");
+        }
     }
 
     #[test]

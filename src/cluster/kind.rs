@@ -200,9 +200,10 @@ impl Kinds {
         }
     }
 
-    /// Leaves out those of that name.
+    /// Leaves out the built-in one of that name.
     pub fn ignore(&mut self, plural: &str) {
-        self.0.retain(|kind| kind.plural != plural);
+        self.0
+            .retain(|kind| !kind.is_built_in || kind.plural != plural);
     }
 
     /// All of them.
@@ -288,6 +289,16 @@ mod tests {
         assert_eq!(kinds.iter().count(), KINDS.len());
         kinds.ignore("cronjobs");
         assert_eq!(of_cron_jobs(&kinds), None);
+    }
+
+    #[test]
+    fn a_kind_of_the_same_name_is_not_ignored_with_the_built_in_one() {
+        let jobs = "batch.volcano.sh/v1alpha1/jobs/Job=spec.template";
+        let mut kinds = Kinds::default();
+        kinds.add(jobs.parse().unwrap());
+        kinds.ignore("jobs");
+        assert!(kinds.find("jobs.batch.volcano.sh").is_some());
+        assert!(kinds.find("jobs.batch").is_none());
     }
 
     #[test]

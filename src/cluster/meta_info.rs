@@ -47,6 +47,9 @@ pub async fn publish(
         ..ConfigMap::default()
     };
     let request = Request::object("create", "configmaps", namespace, NAME);
-    let created = request.send(api.create(&as_us(), &config_map)).await;
-    created.map(drop)
+    match request.send(api.create(&as_us(), &config_map)).await {
+        // By another replica, which says the same.
+        Err(Error::AlreadyExists { .. }) => Ok(()),
+        created => created.map(drop),
+    }
 }

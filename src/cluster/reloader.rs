@@ -144,12 +144,13 @@ pub async fn rights(client: &Client, of: &Installation) -> Result<Vec<String>, E
     Ok(of_cluster.chain(of_namespaces).collect())
 }
 
+/// Whether it is for that ServiceAccount, which is its own, and nobody else.
 fn binds(subjects: Option<&Vec<Subject>>, of: &Installation) -> bool {
-    subjects.into_iter().flatten().any(|subject| {
-        subject.kind == "ServiceAccount"
-            && subject.name == of.service_account
-            && subject.namespace.as_deref() == Some(&of.namespace)
-    })
+    let subjects = subjects.map(Vec::as_slice).unwrap_or_default();
+    matches!(subjects, [subject] if subject.kind == "ServiceAccount"
+        && subject.name == of.service_account
+        && of.service_account != "default"
+        && subject.namespace.as_deref() == Some(&of.namespace))
 }
 
 /// A role that is Reloader's own by its name; others may serve somebody else, too.
@@ -165,6 +166,27 @@ fn role(role: &RoleRef, namespace: Option<&str>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_binding_that_others_have_is_not_deleted() {
+        let of = |name: &str| Installation {
+            namespace: "tools".to_owned(),
+            service_account: name.to_owned(),
+            ..Installation::default()
+        };
+        let subject = |name: &str| Subject {
+            kind: "ServiceAccount".to_owned(),
+            name: name.to_owned(),
+            namespace: Some("tools".to_owned()),
+            ..Subject::default()
+        };
+        let own = vec![subject("reloader")];
+        assert!(binds(Some(&own), &of("reloader")));
+        let shared = vec![subject("reloader"), subject("other")];
+        assert!(!binds(Some(&shared), &of("reloader")));
+        assert!(!binds(Some(&vec![subject("default")]), &of("default")));
+        assert!(!binds(None, &of("reloader")));
+    }
 
     #[test]
     fn a_role_that_others_may_have_is_not_deleted() {

@@ -103,6 +103,9 @@ pub struct Workload {
     pub last_writer: Option<Box<str>>,
 }
 
+/// Conditions of a Job that has finished, or is about to.
+const LAST_CONDITIONS: [&str; 4] = ["Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"];
+
 /// Whether a workload has pods that can start anew, or will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
@@ -110,12 +113,16 @@ pub enum Life {
     Lasting,
     /// A Job that runs nothing until somebody resumes it.
     Suspended,
-    /// A Job that has finished, or that another controller looks after, such as that of CronJobs.
+    /// A Job that has finished, or that another controller looks after, such as that of CronJobs; or what has no pod
+    /// template of its own, such as a Rollout that takes that of a Deployment.
     Over,
 }
 
 impl Life {
-    fn of(kind: &WorkloadKind, object: &DynamicObject) -> Self {
+    fn of(kind: &WorkloadKind, object: &DynamicObject, has_template: bool) -> Self {
+        if !has_template {
+            return Life::Over;
+        }
         if kind.restart != Restart::Recreate {
             return Life::Lasting;
         }
@@ -126,7 +133,7 @@ impl Life {
         let conditions = object.data.pointer("/status/conditions");
         let conditions = conditions.and_then(Value::as_array).into_iter().flatten();
         let is_finished = conditions.into_iter().any(|it| {
-            let is_last = ["Complete", "Failed"].contains(&it["type"].as_str().unwrap_or_default());
+            let is_last = LAST_CONDITIONS.contains(&it["type"].as_str().unwrap_or_default());
             is_last && it["status"] == "True"
         });
         let is_going = object.metadata.deletion_timestamp.is_some();
@@ -174,7 +181,7 @@ impl Workload {
             resource_version: metadata.resource_version.clone().unwrap_or_default().into(),
             template: fingerprint(json),
             facts,
-            life: Life::of(kind, object),
+            life: Life::of(kind, object, json.is_some()),
             left_paused: paused_at.map(|text| text.as_str().into()),
             last_writer: last_writer(metadata.managed_fields.as_deref().unwrap_or_default()),
         })
@@ -199,7 +206,7 @@ impl Workload {
     pub fn trigger(&self, strategy: ReloadStrategy) -> Trigger<'_> {
         match (self.id.kind.restart, strategy) {
             _ if self.life == Life::Suspended => Trigger::Suspended,
-            (Restart::Recreate, _) => Trigger::InPlace,
+            (Restart::Recreate, _) => Trigger::Recreate,
             (Restart::RolloutOrRestartAt, _) if self.facts.policy.restarts() => Trigger::InPlace,
             // The stamp names the Job that runs for a change.
             (Restart::Job, _) | (_, ReloadStrategy::Stamp) => Trigger::Stamp,
@@ -310,7 +317,7 @@ pub async fn write(
         cron_job::run_now(client, id, resource_version, stamp).await?;
     }
     let request = Request::object("patch", id.kind.resource(), &id.namespace, &id.name);
-    if id.kind.restart == Restart::Recreate && write.start.is_some() {
+    if let Some(NewStart::Recreate) = write.start {
         let observed = &write.observed;
         let made = job::recreate(client, own_namespace, id, resource_version, observed).await?;
         return parsed(id, &made, request, settings);
@@ -320,8 +327,26 @@ pub async fn write(
         let patch = patch(id, resource_version, write)?;
         api.patch(&id.name, &params(), &patch).await
     };
-    let object = request.send(sent).await?;
+    let object = match request.send(sent).await {
+        // Places in lists may be others by now.
+        Err(Error::Refused { code: 422, .. })
+            if has_changed(client, id, resource_version).await? =>
+        {
+            return Err(Error::Conflict { request });
+        }
+        sent => sent?,
+    };
     parsed(id, &object, request, settings)
+}
+
+async fn has_changed(
+    client: &Client,
+    id: &WorkloadId,
+    resource_version: &str,
+) -> Result<bool, Error> {
+    let request = Request::object("get", id.kind.resource(), &id.namespace, &id.name);
+    let object = request.send(api(client, id).get(&id.name)).await?;
+    Ok(object.metadata.resource_version.as_deref() != Some(resource_version))
 }
 
 /// Resumes a Deployment that Reloader has paused, as Reloader does.

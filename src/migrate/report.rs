@@ -12,8 +12,8 @@ const ALWAYS: [&str; 6] = [
     "nothing restarts by the switch: what is live is taken for what the pods run on, and what Reloader wrote stays",
     "changes while Restamp is down are found when it is back; a change back and forth, or of metadata, restarts nothing",
     "only the keys that pods use count, if they name them",
-    "templates carry a stamp (restamp.dev/config-hash) in the place of Reloader's variables; --reload-strategy=env-vars \
-     keeps those",
+    "templates carry a stamp (restamp.dev/config-hash) in the place of Reloader's variables, unless the flags ask for these \
+     (--reload-strategy=env-vars)",
     "the component of Events is restamp",
     "the webhook, in namespaces with the label restamp.dev/inject=enabled, makes a deploy of configuration and workload \
      one rollout",
@@ -101,7 +101,14 @@ impl fmt::Display for Report {
 impl Report {
     fn write_missed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.missed.is_empty() {
-            return writeln!(f, "\nNo workload shows a change that Reloader missed.");
+            let as_far = match self.unknown.is_empty() {
+                true => "",
+                false => ", as far as it could be read",
+            };
+            return writeln!(
+                f,
+                "\nNo workload shows a change that Reloader missed{as_far}."
+            );
         }
         writeln!(
             f,

@@ -109,6 +109,9 @@ impl Admission<'_> {
             return Plan::Answer(self.keep(&facts, Reason::NotOptedIn));
         }
         // Reloader's variables are the watcher's alone.
+        if self.object.template_metadata().is_none() {
+            return Plan::Answer(self.keep(&facts, Reason::Over));
+        }
         if !self.rolls_out() || self.settings.strategy == ReloadStrategy::Variables {
             return Plan::Answer(self.keep(&facts, Reason::Untouched));
         }
@@ -157,7 +160,7 @@ impl Admission<'_> {
             reload_on_delete: self.settings.reload_on_delete,
             trigger: match self.may_stamp {
                 true => Trigger::Stamp,
-                false => Trigger::InPlace,
+                false => Trigger::Recreate,
             },
             keyring,
         };

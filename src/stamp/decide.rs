@@ -67,8 +67,10 @@ pub struct Case<'a> {
 pub enum Trigger<'a> {
     /// Another stamp on its template.
     Stamp,
-    /// Something else, with the template as it is.
+    /// A time, with the template as it is.
     InPlace,
+    /// Being made again, with the template as it is: only for other content, since that runs it once more.
+    Recreate,
     /// Reloader's variables in its template; where these do not change, another stamp.
     Variables(&'a Containers),
     /// None of them runs: those that will run start on what is live then.

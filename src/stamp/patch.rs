@@ -40,9 +40,10 @@ pub enum NewStart {
     Stamp(Stamp),
     /// With these changes in the template, by paths within it: Reloader's variables.
     Variables(Vec<Operation>),
-    /// With the template as it is: an Argo Rollout restarts the pods that are older than its `spec.restartAt`, and a Job
-    /// is made again.
+    /// With the template as it is: an Argo Rollout restarts the pods that are older than its `spec.restartAt`.
     InPlace,
+    /// By being made again, with the template as it is: a Job.
+    Recreate,
 }
 
 /// A merge patch that sets our annotations and nothing else, and that the API server refuses with a

@@ -32,7 +32,7 @@ pub enum Reason {
     ContentChanged,
     /// A source changed, and none of its pods run.
     Suspended,
-    /// It has finished, or another controller looks after it.
+    /// It has finished, has no pod template of its own, or another controller looks after it.
     Over,
     /// Some writer put another stamp, or none, on the template.
     TemplateMoved,
@@ -125,7 +125,9 @@ impl Reason {
             Reason::Rekeyed => "the installation key was rotated; the content is the same",
             Reason::ContentChanged => "a source changed since its pods started",
             Reason::Suspended => "a source changed, and none of its pods run",
-            Reason::Over => "it has finished, or another controller looks after it",
+            Reason::Over => {
+                "it has finished, has no pod template of its own, or another controller looks after it"
+            }
             Reason::TemplateMoved => "a writer changed or removed the stamp on its pod template",
             Reason::StampDiffers => {
                 "nothing was recorded, and its stamp does not match the live content"

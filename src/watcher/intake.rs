@@ -72,7 +72,7 @@ impl Engine {
         scope: Scope,
         event: Event<Box<Workload>>,
     ) {
-        let part = (kind.kind, scope);
+        let part = (kind.resource(), scope);
         match event {
             Event::Init => {
                 self.listing.insert(part, BTreeSet::new());
@@ -85,8 +85,7 @@ impl Engine {
             }
             Event::InitDone => {
                 let listed = self.listing.remove(&part).unwrap_or_default();
-                let of_part =
-                    |id: &&WorkloadId| id.kind.kind == kind.kind && scope.contains(&id.namespace);
+                let of_part = |id: &&WorkloadId| id.kind == kind && scope.contains(&id.namespace);
                 let known = self.records.keys().filter(of_part);
                 let gone: Vec<_> = known.filter(|id| !listed.contains(id)).cloned().collect();
                 gone.iter().for_each(|id| self.forget(id));

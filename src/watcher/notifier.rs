@@ -57,6 +57,8 @@ pub struct Notifier {
     /// What the sources held that were read, while we led.
     digests: BTreeMap<SourceId, SourceDigests>,
     listed_pods: BTreeSet<Scope>,
+    /// What each pod has, by namespace and name of its status.
+    pods: BTreeMap<(Box<str>, Box<str>), u64>,
     /// What a pod got last of each class.
     classes: BTreeMap<SourceId, u64>,
     /// Sources that are being read, and whether they have changed since.
@@ -86,6 +88,7 @@ impl Notifier {
             listed: BTreeSet::new(),
             digests: BTreeMap::new(),
             listed_pods: BTreeSet::new(),
+            pods: BTreeMap::new(),
             classes: BTreeMap::new(),
             reading: BTreeMap::new(),
             reads: JoinSet::new(),
@@ -174,13 +177,19 @@ impl Notifier {
                 self.listed_pods.insert(scope);
                 return;
             }
-            Event::Init | Event::Delete(_) => return,
+            Event::Delete(row) => {
+                self.pods.remove(&(row.namespace, row.name));
+                return;
+            }
+            Event::Init => return,
         };
         let Some((class, mount)) = row.mount else {
             return;
         };
+        let before = self.pods.insert((row.namespace, row.name), mount.content);
+        let has_changed = before.is_some_and(|before| before != mount.content);
         let known = self.classes.get(&class);
-        let is_news = known.is_some_and(|known| *known != mount.content) && mount.updated;
+        let is_news = has_changed && known.is_none_or(|known| *known != mount.content);
         if known.is_none() || is_news {
             self.classes.insert(class.clone(), mount.content);
         }

@@ -171,6 +171,21 @@ async fn a_job_that_is_suspended_is_recorded_and_not_made_again() {
     );
 }
 
+/// A CronJob that runs nothing by itself; its uid.
+async fn cron_job(shop: &Shop) -> Option<String> {
+    let template = job("of-it", &json!({}), &json!({}))["spec"].take();
+    let object = json!({
+        "apiVersion": "batch/v1", "kind": "CronJob", "metadata": { "name": "report" },
+        "spec": { "schedule": "0 0 1 1 *", "suspend": true, "jobTemplate": { "spec": template } },
+    });
+    let object: DynamicObject = serde_json::from_value(object).expect("an object");
+    let made = shop
+        .workloads("CronJob")
+        .create(&PostParams::default(), &object)
+        .await;
+    made.expect("it can be made").metadata.uid
+}
+
 #[tokio::test]
 async fn a_job_that_is_over_or_somebody_elses_is_left_alone() {
     let ground = Ground::shared().await;
@@ -181,8 +196,8 @@ async fn a_job_that_is_over_or_somebody_elses_is_left_alone() {
     let failed = json!({ "activeDeadlineSeconds": 1 });
     jobs.create(job("failed", &json!({}), &failed)).await;
     let owner = json!([{
-        "apiVersion": "batch/v1", "kind": "CronJob", "name": "report", "uid": "0-0", "controller": true,
-        "blockOwnerDeletion": false,
+        "apiVersion": "batch/v1", "kind": "CronJob", "name": "report", "uid": cron_job(&shop).await,
+        "controller": true, "blockOwnerDeletion": false,
     }]);
     let owned = jobs
         .create(job(
@@ -209,9 +224,7 @@ async fn a_job_that_is_over_or_somebody_elses_is_left_alone() {
     shop.set_password("two").await;
     shop.until_quiet().await;
     assert_eq!(jobs.uid("failed").await, failed);
-    if let Some(left) = jobs.uid("owned").await {
-        assert_eq!(Some(left), owned.metadata.uid);
-    }
+    assert_eq!(jobs.uid("owned").await, owned.metadata.uid);
     let explained = ["explain", "job/failed", "-n", &shop.namespace];
     let (_, out, err) = ground.restamp(ground.kubeconfig(), &explained).await;
     assert!(out.contains("it has finished"), "{out}{err}");

@@ -34,13 +34,16 @@ pub(super) fn record(
 
 /// Has the pods start anew, on what is live.
 pub(super) fn restamp(case: &Case<'_>, reason: Reason, changed: Vec<SourceName>) -> Decision {
-    if let Trigger::Suspended = case.trigger {
-        return adopt(case, Reason::Suspended);
+    match case.trigger {
+        Trigger::Suspended => return adopt(case, Reason::Suspended),
+        Trigger::Recreate if reason != Reason::ContentChanged => return adopt(case, reason),
+        _ => {}
     }
     let key = &case.keyring.current;
     let entries = entries(case, key, true);
     let start = match (case.trigger, variables(case, &changed)) {
         (Trigger::InPlace, _) => NewStart::InPlace,
+        (Trigger::Recreate, _) => NewStart::Recreate,
         (_, variables) if !variables.is_empty() => NewStart::Variables(variables),
         _ => NewStart::Stamp(next_stamp(case, stamp_digest(case, key, &entries))),
     };
@@ -89,7 +92,7 @@ fn variables(case: &Case<'_>, changed: &[SourceName]) -> Vec<Operation> {
 pub fn stamp_live(case: &Case<'_>) -> (Option<Stamp>, Observed) {
     let key = &case.keyring.current;
     let entries = entries(case, key, true);
-    if let Trigger::InPlace = case.trigger {
+    if let Trigger::Recreate = case.trigger {
         return (None, observed(case, key, entries));
     }
     let digest = stamp_digest(case, key, &entries);

@@ -124,6 +124,10 @@ async fn a_webhook_is_told_of_a_rotation_once_and_not_of_pods_that_come() {
         until_told(&world, 1).await;
     }
     assert_eq!(changes(&hook), ["updated SECRETPROVIDERCLASS shop vault"]);
+    let mut labelled = csi::status("b", "2");
+    labelled["metadata"]["labels"] = json!({ "a": "b" });
+    api.put("driver", &labelled);
+    world.quiet().await;
     api.put("driver", &csi::status("a", "1"));
     until_told(&world, 2).await;
 }

@@ -75,13 +75,20 @@ impl World {
     /// Starts a watcher with these settings.
     pub async fn start_with(api: &FakeApi, policy: PolicySettings) -> Self {
         let metrics = WatcherMetrics::new().unwrap();
-        Self::start_whole(api, policy, (None, None), metrics).await
+        Self::start_whole(api, Kinds::default(), policy, (None, None), metrics).await
+    }
+
+    /// Starts a watcher that follows these kinds.
+    pub async fn following(api: &FakeApi, kinds: Kinds) -> Self {
+        let (policy, metrics) = (PolicySettings::default(), WatcherMetrics::new().unwrap());
+        Self::start_whole(api, kinds, policy, (None, None), metrics).await
     }
 
     /// Starts one that tells a webhook in the place of restarts, and waits until it leads and has listed everything.
     pub async fn telling(api: &FakeApi, policy: PolicySettings, webhook: Receiver) -> Self {
         let metrics = WatcherMetrics::new().unwrap();
-        let world = Self::start_whole(api, policy, (None, Some(webhook)), metrics).await;
+        let receivers = (None, Some(webhook));
+        let world = Self::start_whole(api, Kinds::default(), policy, receivers, metrics).await;
         until("it leads", || world.metrics.leader.get() == 1).await;
         world.quiet().await;
         world
@@ -89,6 +96,7 @@ impl World {
 
     async fn start_whole(
         api: &FakeApi,
+        kinds: Kinds,
         policy: PolicySettings,
         (alerts, webhook): (Option<Receiver>, Option<Receiver>),
         metrics: WatcherMetrics,
@@ -97,7 +105,7 @@ impl World {
         let settings = Settings {
             namespace: HOME.to_owned(),
             identity: "us".to_owned(),
-            kinds: Kinds::default(),
+            kinds,
             policy: policy.into(),
             settle: Duration::from_secs(2),
             ambient: ambient(),
@@ -155,7 +163,8 @@ impl World {
         for object in objects {
             api.put("kubectl", object);
         }
-        let world = Self::start_whole(&api, policy, (alerts, None), metrics).await;
+        let world =
+            Self::start_whole(&api, Kinds::default(), policy, (alerts, None), metrics).await;
         world.until_recorded().await;
         world.quiet().await;
         api.forget_calls();

@@ -86,6 +86,29 @@ fn pods_that_are_restarted_in_place_keep_their_template() {
 }
 
 #[test]
+fn what_would_run_once_more_does_so_for_other_content_alone() {
+    let (references, keyring) = (uses(&["db"]), ring(1, None));
+    let world = World::default().with("db", "a");
+    let rule = || Setting {
+        trigger: Trigger::Recreate,
+        ..setting(&references, &keyring)
+    };
+    // A template that was copied from a workload with a stamp.
+    let mut copied = adopted(&references, &World::default().with("db", "z"));
+    setting(&references, &keyring).settle(&mut copied, &world);
+    copied.observed = None;
+    let changed = World::default().with("db", "b");
+    assert_eq!(rule().settle(&mut copied, &changed), [Reason::StampDiffers]);
+    let mut moved = adopted(&references, &world);
+    moved.stamp = copied.stamp.clone();
+    assert_eq!(rule().settle(&mut moved, &world), [Reason::TemplateMoved]);
+    match rule().decide(&moved, &changed) {
+        Decision::Restamp { start, .. } => assert_eq!(start, NewStart::Recreate),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn what_runs_nothing_is_recorded_and_not_restarted() {
     let (references, keyring) = (uses(&["db"]), ring(1, None));
     let mut stored = adopted(&references, &World::default().with("db", "a"));
