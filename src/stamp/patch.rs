@@ -29,8 +29,8 @@ pub struct Write {
     pub observed: String,
     /// Whether a Job is to be made from the template, with the stamp: only CronJobs can do that.
     pub run_now: bool,
-    /// The time of the write (RFC 3339).
-    pub now: String,
+    /// Pods that were made before this time are older than the write (RFC 3339).
+    pub restart_at: String,
 }
 
 /// How the pods of a workload start anew.
@@ -51,7 +51,7 @@ pub enum NewStart {
 pub fn merge_patch(template_path: &[&str], resource_version: &str, write: &Write) -> Value {
     let mut patch = Map::new();
     if let Some(NewStart::InPlace) = &write.start {
-        patch.insert("spec".to_owned(), json!({ "restartAt": write.now }));
+        patch.insert("spec".to_owned(), json!({ "restartAt": write.restart_at }));
     }
     if let Some(NewStart::Stamp(stamp)) = &write.start {
         let template = json!({ "metadata": { "annotations": { STAMP: stamp.to_string() } } });
@@ -237,7 +237,7 @@ mod tests {
             start: Some(NewStart::Stamp(STAMPED.parse().unwrap())),
             observed: "o".to_owned(),
             run_now: false,
-            now: "2026-01-01T00:00:00Z".to_owned(),
+            restart_at: "2026-01-01T00:00:00Z".to_owned(),
         };
         let patch = merge_patch(&["spec", "jobTemplate", "spec", "template"], "7", &write);
         assert_eq!(
@@ -273,7 +273,7 @@ mod tests {
             start: None,
             observed: "o".to_owned(),
             run_now: false,
-            now: "2026-01-01T00:00:00Z".to_owned(),
+            restart_at: "2026-01-01T00:00:00Z".to_owned(),
         };
         let patch = merge_patch(&["spec", "template"], "7", &write);
         assert_eq!(patch.get("spec"), None);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -96,10 +97,10 @@ impl Engine {
         else {
             return;
         };
-        let now = (self.settings.ambient.now)().strftime(SECONDS).to_string();
+        let now = (self.settings.ambient.now)();
         if start.is_some() {
             let pauses = record.workload.pause_period().is_some();
-            observed.restarted = pauses.then(|| now.as_str().into());
+            observed.restarted = pauses.then(|| now.strftime(SECONDS).to_string().into());
         }
         let annotation = observed.to_annotation(key);
         record.unfolded = annotation.folded.then(|| entries_of(observed));
@@ -116,7 +117,7 @@ impl Engine {
             run_now: id.kind.restart == Restart::Job && reason == Reason::ContentChanged,
             start,
             observed: annotation.text,
-            now,
+            restart_at: next_second(now).strftime(SECONDS).to_string(),
         };
         self.writing.insert(id.clone());
         let version = record.workload.resource_version.clone();
@@ -268,6 +269,11 @@ impl Engine {
         }
         self.queue.schedule(id, now);
     }
+}
+
+/// The API server keeps whole seconds: pods that were made within this one are older than the next.
+fn next_second(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second().saturating_add(1)).unwrap_or(Timestamp::MAX)
 }
 
 fn entries_of(observed: Observed) -> Entries {

@@ -1,6 +1,7 @@
 //! An API server in memory, behind the client that the product uses: objects with versions, watches,
 //! conflicts; and, on demand, faults. Nothing in it takes time or chance.
 
+mod clock;
 mod filter;
 mod merge;
 mod request;
@@ -19,9 +20,10 @@ use http_body_util::BodyExt;
 use kube::Client;
 use serde_json::Value;
 
+pub use clock::{now, set_back};
 pub use request::Call;
 use store::Store;
-pub use store::{Key, key};
+pub use store::{Key, Past, key};
 
 /// What happens to a request instead of a good answer.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +79,7 @@ impl FakeApi {
 
     /// Somebody deletes an object.
     pub fn delete(&self, key: &Key) {
-        self.state().store.delete(key);
+        self.state().store.delete(key, "kubectl");
     }
 
     /// Serves an optional API group from now on.
@@ -95,7 +97,7 @@ impl FakeApi {
         self.state().store.list(resource).cloned().collect()
     }
 
-    /// Has the next `times` requests of that verb for that object suffer.
+    /// Has the next `times` requests of that verb for that object suffer, but for dry runs.
     pub fn fail(&self, verb: &'static str, key: &Key, times: u32, effect: Effect) {
         self.state().faults.push(Fault {
             verb,
@@ -135,15 +137,9 @@ impl FakeApi {
         self.state().store.compact();
     }
 
-    /// Every state of every object of a namespace, in the order of the writes; nothing in the place of one
-    /// that was deleted.
-    pub fn history(&self, namespace: &str) -> Vec<(Key, Option<Value>)> {
-        let state = self.state();
-        let history = state.store.history();
-        let history = history.filter(|(key, _)| key.namespace == namespace);
-        history
-            .map(|(key, object)| (key, object.cloned()))
-            .collect()
+    /// What became of every object of a namespace, in the order of the writes.
+    pub fn history(&self, namespace: &str) -> Vec<Past> {
+        self.state().store.history(namespace).collect()
     }
 
     /// How many watches of a resource are open.
@@ -203,7 +199,10 @@ impl State {
 
     fn suffered(&mut self, call: &Call) -> Option<Effect> {
         let hits = |fault: &&mut Fault| {
-            fault.times > 0 && fault.verb == call.verb && fault.key == call.key
+            fault.times > 0
+                && fault.verb == call.verb
+                && fault.key == call.key
+                && !call.is_dry_run()
         };
         let fault = self.faults.iter_mut().find(hits)?;
         fault.times -= 1;

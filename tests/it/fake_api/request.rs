@@ -1,6 +1,7 @@
 //! Requests: read from HTTP, and carried out on the store.
 
 use http::{header::ACCEPT, header::CONTENT_TYPE, request::Parts};
+use restamp::cluster::FIELD_MANAGER;
 use serde_json::{Value, json};
 
 use super::{
@@ -45,6 +46,7 @@ impl Call {
             ("POST", true) => "create",
             ("PUT", false) => "update",
             ("PATCH", false) => "patch",
+            ("DELETE", false) => "delete",
             other => panic!(
                 "a request that the fake does not know: {other:?} {}",
                 parts.uri
@@ -86,6 +88,7 @@ impl Call {
             }
             "create" => self.create(store).map(Answer::Object),
             "update" => self.replace(store, &self.body).map(Answer::Object),
+            "delete" => self.delete(store).map(Answer::Object),
             _ => self.patch(store).map(Answer::Object),
         }
     }
@@ -102,6 +105,11 @@ impl Call {
         let mut status = status(code, reason);
         status["details"] = json!({ "name": self.key.name, "kind": self.key.resource });
         status
+    }
+
+    /// Whether it is to have no effect.
+    pub fn is_dry_run(&self) -> bool {
+        self.parameter("dryRun").is_some()
     }
 
     /// The field manager of a write.
@@ -151,16 +159,36 @@ impl Call {
         if store.get(&key).is_some() {
             return Err(409);
         }
+        if self.is_dry_run() {
+            return Ok(object);
+        }
         Ok(store.put(&object, self.manager()))
     }
 
     fn patch(&self, store: &mut Store) -> Result<Value, u16> {
-        if self.content_type != "application/merge-patch+json" {
-            return Err(415);
-        }
         let mut object = store.get(&self.key).cloned().ok_or(404_u16)?;
-        merge(&mut object, &self.body);
+        match &*self.content_type {
+            "application/merge-patch+json" => merge(&mut object, &self.body),
+            "application/json-patch+json" => {
+                let patch: json_patch::Patch =
+                    serde_json::from_value(self.body.clone()).map_err(|_| 400_u16)?;
+                json_patch::patch(&mut object, &patch).map_err(|_| 422_u16)?;
+            }
+            _ => return Err(415),
+        }
         self.replace(store, &object)
+    }
+
+    /// Only we delete by request, and nothing keeps an object.
+    fn delete(&self, store: &mut Store) -> Result<Value, u16> {
+        let now = &store.get(&self.key).ok_or(404_u16)?["metadata"];
+        let wanted = &self.body["preconditions"];
+        let is_as_wanted = |field| wanted[field].is_null() || wanted[field] == now[field];
+        if !["uid", "resourceVersion"].into_iter().all(is_as_wanted) {
+            return Err(409);
+        }
+        store.delete(&self.key, FIELD_MANAGER);
+        Ok(json!({ "apiVersion": "v1", "kind": "Status", "status": "Success" }))
     }
 
     fn replace(&self, store: &mut Store, object: &Value) -> Result<Value, u16> {

@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use jiff::Timestamp;
 use restamp::cluster::csi;
 use serde_json::{Value, json};
 
-use super::{filter::Filter, request::status};
+use super::{clock::now, filter::Filter, request::status};
 
-/// The resources of the one optional API group that there can be.
-const OF_CSI_DRIVER: [&str; 2] = ["secretproviderclasses", csi::POD_STATUSES];
+/// The optional API groups that there can be, and their resources.
+const OPTIONAL: [(&str, &[&str]); 2] = [
+    (csi::GROUP, &["secretproviderclasses", csi::POD_STATUSES]),
+    ("argoproj.io", &["rollouts"]),
+];
 
 /// Names an object, or with an empty name or namespace all of them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,10 +52,24 @@ pub struct Store {
     served: BTreeSet<String>,
 }
 
+/// What became of an object.
+pub struct Past {
+    /// Which one.
+    pub key: Key,
+    /// As it was then; nothing if it was deleted.
+    pub object: Option<Value>,
+    /// Who did that.
+    pub manager: String,
+    /// When.
+    pub at: Timestamp,
+}
+
 struct Change {
     version: u64,
     resource: String,
     what: &'static str,
+    manager: String,
+    at: Timestamp,
     object: Value,
     before: Option<Value>,
 }
@@ -86,20 +104,22 @@ impl Store {
 
     /// What is served of an optional API group; 404 if it is not there.
     pub fn discover(&self, group: &str) -> Result<Value, u16> {
-        let served = self.served.contains(group) && group == csi::GROUP;
-        let resources = OF_CSI_DRIVER.map(|name| {
+        let served = OPTIONAL.iter().find(|(name, _)| *name == group);
+        let served = served.filter(|_| self.served.contains(group));
+        let (_, resources) = served.ok_or(404_u16)?;
+        let resources = resources.iter().map(|name| {
             json!({ "name": name, "singularName": "", "namespaced": true, "kind": "", "verbs": [] })
         });
-        let list = json!({
+        Ok(json!({
             "apiVersion": "v1", "kind": "APIResourceList",
-            "groupVersion": format!("{group}/v1"), "resources": resources,
-        });
-        served.then_some(list).ok_or(404)
+            "groupVersion": format!("{group}/v1"), "resources": resources.collect::<Vec<_>>(),
+        }))
     }
 
     /// Whether objects of a resource can be had.
     pub fn serves(&self, resource: &str) -> bool {
-        !OF_CSI_DRIVER.contains(&resource) || self.served.contains(csi::GROUP)
+        let group = OPTIONAL.iter().find(|(_, all)| all.contains(&resource));
+        group.is_none_or(|(group, _)| self.served.contains(*group))
     }
 
     /// Makes or replaces an object; an equal one stays as it is, version and all.
@@ -136,15 +156,15 @@ impl Store {
             "MODIFIED"
         };
         self.objects.insert(key.clone(), object.clone());
-        self.changed(&key, what, object.clone(), before);
+        self.changed(&key, what, manager, object.clone(), before);
         object
     }
 
-    pub fn delete(&mut self, key: &Key) {
+    pub fn delete(&mut self, key: &Key, manager: &str) {
         if let Some(mut object) = self.objects.remove(key) {
             self.version += 1;
             object["metadata"]["resourceVersion"] = self.version.to_string().into();
-            self.changed(key, "DELETED", object.clone(), Some(object));
+            self.changed(key, "DELETED", manager, object.clone(), Some(object));
         }
     }
 
@@ -200,11 +220,14 @@ impl Store {
         self.cut(resource);
     }
 
-    /// Every object that was ever written, in order; nothing in the place of one that was deleted.
-    pub fn history(&self) -> impl Iterator<Item = (Key, Option<&Value>)> {
-        self.changes.iter().map(|change| {
-            let object = (change.what != "DELETED").then_some(&change.object);
-            (key_of(&change.object), object)
+    /// Everything that was ever written in a namespace, in order.
+    pub fn history(&self, namespace: &str) -> impl Iterator<Item = Past> {
+        let is_there = move |change: &&Change| change.object["metadata"]["namespace"] == namespace;
+        self.changes.iter().filter(is_there).map(|change| Past {
+            key: key_of(&change.object),
+            object: (change.what != "DELETED").then(|| change.object.clone()),
+            manager: change.manager.clone(),
+            at: change.at,
         })
     }
 
@@ -212,11 +235,20 @@ impl Store {
         self.oldest = self.version;
     }
 
-    fn changed(&mut self, key: &Key, what: &'static str, object: Value, before: Option<Value>) {
+    fn changed(
+        &mut self,
+        key: &Key,
+        what: &'static str,
+        manager: &str,
+        object: Value,
+        before: Option<Value>,
+    ) {
         self.changes.push(Change {
             version: self.version,
             resource: key.resource.clone(),
             what,
+            manager: manager.to_owned(),
+            at: now(),
             object,
             before,
         });
@@ -302,7 +334,11 @@ fn key_of(object: &Value) -> Key {
 }
 
 fn without_empty_annotations(mut object: Value) -> Value {
-    for parent in ["/metadata", "/spec/template/metadata"] {
+    for parent in [
+        "/metadata",
+        "/spec/template/metadata",
+        "/spec/jobTemplate/spec/template/metadata",
+    ] {
         if let Some(Value::Object(metadata)) = object.pointer_mut(parent) {
             metadata.retain(|field, value| field != "annotations" || *value != json!({}));
         }

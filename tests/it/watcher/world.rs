@@ -2,10 +2,12 @@
 
 use std::{cell::Cell, net::SocketAddr, sync::mpsc, thread, time::Duration};
 
-use jiff::Timestamp;
 use restamp::{
     alerts::Receiver,
-    cluster::{key, kind::Kinds},
+    cluster::{
+        key,
+        kind::{KINDS, Kinds},
+    },
     runtime::{
         ambient::{Ambient, NoRandomness},
         metrics::WatcherMetrics,
@@ -21,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::fake_api::{Call, FakeApi, Key, key};
+use crate::fake_api::{Call, FakeApi, Key, key, now};
 
 /// Where Restamp is installed.
 pub const HOME: &str = "restamp-system";
@@ -37,10 +39,10 @@ thread_local! {
     static KEYS: Cell<u64> = const { Cell::new(1) };
 }
 
-/// A wall clock that stands still, and chance that does not repeat itself.
+/// A wall clock that goes with the tests' time, and chance that does not repeat itself.
 pub fn ambient() -> Ambient {
     Ambient {
-        now: || Timestamp::UNIX_EPOCH,
+        now,
         random: next_key,
     }
 }
@@ -131,7 +133,7 @@ impl World {
         }
     }
 
-    /// Starts a watcher on these objects, and waits until every Deployment is recorded and all is quiet.
+    /// Starts a watcher on these objects, and waits until every workload is recorded and all is quiet.
     pub async fn with(objects: &[Value]) -> Self {
         Self::counting(objects, WatcherMetrics::new().unwrap()).await
     }
@@ -161,6 +163,9 @@ impl World {
     ) -> Self {
         let api = FakeApi::default();
         for object in objects {
+            if let Some((group, _)) = object["apiVersion"].as_str().unwrap().split_once('/') {
+                api.serve_group(group);
+            }
             api.put("kubectl", object);
         }
         let world =
@@ -171,11 +176,15 @@ impl World {
         world
     }
 
-    /// Waits until every Deployment has a memory.
+    /// Waits until every workload that asks for restarts has a memory.
     pub async fn until_recorded(&self) {
-        let recorded = |object: &Value| object["metadata"]["annotations"][OBSERVED].is_string();
+        let lacks_memory = |object: &Value| {
+            let annotations = &object["metadata"]["annotations"];
+            annotations[AUTO] == "true" && annotations[OBSERVED].is_null()
+        };
         until("all is recorded", || {
-            self.api.all("deployments").iter().all(recorded)
+            let all = KINDS.iter().flat_map(|kind| self.api.all(kind.plural));
+            !all.into_iter().any(|object| lacks_memory(&object))
         })
         .await;
     }

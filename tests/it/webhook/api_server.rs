@@ -234,7 +234,10 @@ pub async fn follow_key(api: &FakeApi) -> CurrentKeyring {
 /// What the API server asks when `object` is created, or written over `stored`.
 pub fn review(object: &Value, stored: Option<&Value>) -> Value {
     let kind = object["kind"].as_str().unwrap_or("Deployment");
-    let kind = json!({ "group": "apps", "version": "v1", "kind": kind });
+    let api_version = object["apiVersion"].as_str().unwrap_or("apps/v1");
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let resource = format!("{}s", kind.to_lowercase());
+    let kind = json!({ "group": group, "version": version, "kind": kind });
     let operation = stored.map_or("CREATE", |_| "UPDATE");
     json!({
         "kind": "AdmissionReview",
@@ -242,7 +245,7 @@ pub fn review(object: &Value, stored: Option<&Value>) -> Value {
         "request": {
             "uid": UID,
             "kind": kind,
-            "resource": { "group": "apps", "version": "v1", "resource": "deployments" },
+            "resource": { "group": group, "version": version, "resource": resource },
             "requestKind": kind,
             "name": object["metadata"]["name"],
             "namespace": object["metadata"]["namespace"],

@@ -7,10 +7,10 @@ use restamp::stamp::annotations::OBSERVED;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{Simulation, Weather, World};
+use super::{Simulation, Subject, Weather, World, policy};
 use crate::{
-    fake_api::Effect,
-    watcher::{installation_key, name},
+    fake_api::{Effect, Key, key},
+    watcher::{HOME, installation_key, name},
 };
 
 /// What can happen.
@@ -126,10 +126,12 @@ impl Event {
     ];
 }
 
-/// What is watched and can be late.
-const WATCHED: [&str; 2] = ["secrets", "deployments"];
-
 impl Simulation {
+    /// What is watched and can be late.
+    fn watched(&self) -> [&'static str; 2] {
+        ["secrets", self.subject.resource()]
+    }
+
     /// Lets it happen, and says so.
     pub async fn carry_out(mut self, event: Event) -> (Self, String) {
         let what = match event {
@@ -164,8 +166,10 @@ impl Simulation {
     }
 
     async fn rotate(&mut self) -> String {
-        let web = self.api().get(&name("deployments", "web")).unwrap();
-        let observed = web["metadata"]["annotations"][OBSERVED].as_str();
+        let web = self.api().get(&self.subject.key());
+        let observed = web
+            .as_ref()
+            .and_then(|web| web["metadata"]["annotations"][OBSERVED].as_str());
         let current = self.webhook.keyring.get().unwrap().current.id().to_string();
         // Two keys are known at a time: before the next rotation all has to be recorded under the last.
         if !observed.is_some_and(|text| text.contains(&format!("\"key\":\"{current}\""))) {
@@ -185,19 +189,49 @@ impl Simulation {
     fn fault(&mut self) -> String {
         let times = u32::try_from(1 + self.dice.below(4)).unwrap();
         let source = self.dice.pick(self.sources);
-        let (verb, key) = self.dice.pick(&[("patch", "web"), ("get", source)]);
-        let resource = if verb == "get" {
-            "secrets"
-        } else {
-            "deployments"
-        };
-        let effect = self.dice.pick(&[
+        let requests = self.requests(source);
+        let (verb, key) = &requests[self.dice.index(requests.len())];
+        let mut effects = vec![
             Effect::Refused(500),
             Effect::AnswerLost,
             Effect::Refused(429),
-        ]);
-        self.api().fail(verb, &name(resource, key), times, effect);
-        format!("{verb} {key} {effect:?} {times} times")
+        ];
+        if self.weather == Weather::Foul && *verb == "delete" {
+            // The watcher may die before it goes on, or find another world.
+            effects.push(Effect::AnswerLate(Duration::from_secs(3)));
+        }
+        let effect = self.dice.pick(&effects);
+        self.api().fail(verb, key, times, effect);
+        format!("{verb} {key:?} {effect:?} {times} times")
+    }
+
+    /// What the watcher asks of the API server while it works.
+    fn requests(&self, source: &str) -> Vec<(&'static str, Key)> {
+        let web = self.subject.key();
+        let jobs = name("jobs", "");
+        let mut requests = vec![("patch", web.clone()), ("get", name("secrets", source))];
+        match self.subject {
+            Subject::Deployment | Subject::Variables | Subject::Rollout => {}
+            Subject::CronJob => requests.extend([("get", web), ("create", jobs)]),
+            Subject::Job => {
+                let stored = self.api().get(&web).unwrap_or_default();
+                let uid = stored["metadata"]["uid"].as_str().unwrap_or_default();
+                let note = key("secrets", HOME, &format!("restamp-job-{uid}"));
+                requests.extend([
+                    ("get", web.clone()),
+                    ("delete", web),
+                    ("create", jobs),
+                    ("create", key("secrets", HOME, "")),
+                    ("delete", note),
+                ]);
+            }
+        }
+        requests
+    }
+
+    fn pick_watched(&mut self) -> &'static str {
+        let watched = self.watched();
+        self.dice.pick(&watched)
     }
 
     async fn restart(mut self) -> Self {
@@ -208,13 +242,13 @@ impl Simulation {
             self.world.kill().await
         };
         Self {
-            world: World::start_with(&api, self.weather.policy()).await,
+            world: World::start_with(&api, policy(self.weather, self.subject)).await,
             ..self
         }
     }
 
     fn interrupt(&mut self) -> String {
-        let resource = self.dice.pick(&WATCHED);
+        let resource = self.pick_watched();
         let how = self.dice.pick(&["expired", "cut", "cut for long"]);
         match how {
             "expired" => self.api().expire(resource),
@@ -227,7 +261,7 @@ impl Simulation {
     }
 
     fn hold(&mut self) -> String {
-        let resource = self.dice.pick(&WATCHED);
+        let resource = self.pick_watched();
         self.api().hold(resource);
         resource.to_owned()
     }
@@ -253,7 +287,9 @@ impl Simulation {
 
     /// Delivers everything that was kept back.
     fn release(&self) {
-        WATCHED.iter().for_each(|held| self.api().release(held));
+        for held in self.watched() {
+            self.api().release(held);
+        }
     }
 
     fn late_read(&mut self) -> String {

@@ -6,21 +6,10 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{
-    SOURCES, Simulation, Weather, manifest,
+    SOURCES, Simulation, Weather,
     verdict::{BLIND, USER},
 };
-use crate::{
-    fake_api::Key,
-    watcher::{SHOP, name, secret},
-};
-
-fn web() -> Key {
-    name("deployments", "web")
-}
-
-fn image(object: &mut Value) -> &mut Value {
-    &mut object["spec"]["template"]["spec"]["containers"][0]["image"]
-}
+use crate::watcher::{SHOP, name, secret};
 
 impl Simulation {
     /// A source gets content that it never had.
@@ -77,7 +66,7 @@ impl Simulation {
         let object = self.dice.pick(&[
             ("secrets", "login"),
             ("secrets", "mail"),
-            ("deployments", "web"),
+            (self.subject.resource(), "web"),
         ]);
         let key = name(object.0, object.1);
         if self.api().get(&key).is_some() {
@@ -111,27 +100,31 @@ impl Simulation {
 
     /// Somebody reads the workload, changes its image, and writes it.
     pub async fn deploy(&mut self, seen: bool) -> String {
-        let new = self.next_image();
+        let (subject, new) = (self.subject, self.next_image());
         let next = |stored: Option<&Value>| {
             let mut next = stored.unwrap().clone();
-            *image(&mut next) = json!(new);
+            *subject.image_mut(&mut next) = json!(new);
             next
         };
         self.write(seen, next).await;
         new
     }
 
-    /// Somebody writes the workload as his manifest has it.
+    /// Somebody writes the workload as his manifest has it. When it restarts in place is not in there, and stays.
     pub async fn put(&mut self, seen: bool) -> String {
-        let (sources, settle) = (self.sources, self.settle);
+        let (subject, sources, settle) = (self.subject, self.sources, self.settle);
         let new = self.dice.below(2) == 0;
         let new = new.then(|| self.next_image());
         let next = |stored: Option<&Value>| {
-            let mut next = manifest(sources, settle);
-            *image(&mut next) = match &new {
+            let (mut stored, mut next) =
+                (stored.unwrap().clone(), subject.manifest(sources, settle));
+            *subject.image_mut(&mut next) = match &new {
                 Some(new) => json!(new),
-                None => image(&mut stored.unwrap().clone()).clone(),
+                None => subject.image_mut(&mut stored).take(),
             };
+            if let Some(at) = stored["spec"].get("restartAt") {
+                next["spec"]["restartAt"] = at.clone();
+            }
             next
         };
         self.write(seen, next).await;
@@ -140,14 +133,14 @@ impl Simulation {
 
     /// Somebody puts an earlier pod template back, stamp and all.
     pub async fn undo(&mut self, seen: bool) -> String {
-        let history = self.api().history(SHOP);
-        let workloads = history.into_iter().filter(|(key, _)| *key == web());
-        let workloads: Vec<_> = workloads.filter_map(|(_, object)| object).collect();
+        let (subject, history) = (self.subject, self.api().history(SHOP));
+        let workloads = history.into_iter().filter(|past| past.key == subject.key());
+        let workloads: Vec<_> = workloads.filter_map(|past| past.object).collect();
         let earlier = self.dice.index(workloads.len());
-        let template = &workloads[earlier]["spec"]["template"];
+        let template = subject.template(&workloads[earlier]);
         let next = |stored: Option<&Value>| {
             let mut next = stored.unwrap().clone();
-            next["spec"]["template"] = template.clone();
+            *subject.template_mut(&mut next) = template.clone();
             next
         };
         self.write(seen, next).await;
@@ -156,16 +149,13 @@ impl Simulation {
 
     /// The workload is deleted, and made again from its manifest.
     pub async fn remake(&mut self) -> String {
-        let (sources, settle, new) = (self.sources, self.settle, self.next_image());
-        self.api().delete(&web());
+        let new = self.next_image();
+        self.api().delete(&self.subject.key());
         let pause = self.dice.pick(&[0, 700]);
         sleep(Duration::from_millis(pause)).await;
-        let next = |_: Option<&Value>| {
-            let mut next = manifest(sources, settle);
-            *image(&mut next) = json!(new);
-            next
-        };
-        self.write(true, next).await;
+        let mut next = self.subject.manifest(self.sources, self.settle);
+        *self.subject.image_mut(&mut next) = json!(new);
+        self.create(&next).await;
         let missing = SOURCES.map(|source| self.api().get(&name("secrets", source)).is_none());
         format!("after {pause} ms; missing sources: {missing:?}")
     }
@@ -180,14 +170,33 @@ impl Simulation {
     async fn write(&self, seen: bool, make: impl Fn(Option<&Value>) -> Value) {
         let api = self.api();
         if !seen {
-            let stored = api.get(&web());
+            let stored = api.get(&self.subject.key());
             api.put(BLIND, &make(stored.as_ref()));
             return;
         }
-        if self.weather != Weather::Foul {
-            // A webhook that cannot read is as good as none.
-            api.heal();
+        self.heal_webhook();
+        let key = self.subject.key();
+        self.webhook.write(&api, USER, &key, make).await;
+    }
+
+    /// Somebody makes the workload, and deletes what else has made it meanwhile.
+    async fn create(&self, manifest: &Value) {
+        let (api, key) = (self.api(), self.subject.key());
+        self.heal_webhook();
+        loop {
+            api.delete(&key);
+            let admitted = self.webhook.admit(manifest, None).await;
+            if api.get(&key).is_none() {
+                api.put(USER, &admitted.object);
+                return;
+            }
         }
-        self.webhook.write(&api, USER, &web(), make).await;
+    }
+
+    /// A webhook that cannot read is as good as none.
+    fn heal_webhook(&self) {
+        if self.weather != Weather::Foul {
+            self.api().heal();
+        }
     }
 }

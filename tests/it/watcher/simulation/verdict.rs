@@ -2,11 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use restamp::stamp::annotations::{OBSERVED, STAMP};
+use jiff::Timestamp;
+use restamp::{
+    cluster::FIELD_MANAGER,
+    stamp::annotations::{OBSERVED, STAMP},
+};
 use serde_json::Value;
 
-use super::SOURCES;
-use crate::{fake_api::FakeApi, watcher::SHOP};
+use super::{SOURCES, subject::Subject};
+use crate::{
+    fake_api::{FakeApi, Past},
+    watcher::SHOP,
+};
 
 /// Who writes without asking the webhook.
 pub const BLIND: &str = "blind";
@@ -18,6 +25,8 @@ pub const USER: &str = "user";
 pub struct Verdict {
     /// The pods do not run on what is live.
     pub missed: bool,
+    /// The workload is gone.
+    pub lost: bool,
     /// Since they started, their workload was stored without any memory.
     pub unrecorded: bool,
     /// Times that the watcher restarted pods which ran on what was live.
@@ -33,11 +42,18 @@ pub struct Verdict {
 /// What each source holds, as pods have it; nothing while they wait for it.
 type Contents = BTreeMap<String, Option<Value>>;
 
-#[derive(Default)]
 struct Replay {
+    subject: Subject,
     live: BTreeMap<String, Value>,
     pods: Contents,
+    /// What Restamp can know them to have: with variables nothing tells it what a deploy started with, and a restart in
+    /// place and a Job come later than they are decided.
+    told: Contents,
     workload: Option<Value>,
+    /// When its pods started.
+    started: Timestamp,
+    /// When they are to be restarted in place.
+    due: Option<Timestamp>,
     blind: bool,
     verdict: Verdict,
 }
@@ -45,63 +61,157 @@ struct Replay {
 impl Verdict {
     /// Follows the writes: pods start on what is live when their template changes, and those that wait for
     /// a source start with the first content that it has.
-    pub fn of(api: &FakeApi) -> Self {
-        let mut replay = Replay::default();
-        for (key, object) in api.history(SHOP) {
-            match &*key.resource {
-                "secrets" => replay.source(&key.name, object),
-                "deployments" => replay.workload(object),
+    pub fn of(api: &FakeApi, subject: Subject) -> Self {
+        let mut replay = Replay::of(subject);
+        for past in api.history(SHOP) {
+            replay.time_passes(past.at);
+            match &*past.key.resource {
+                "secrets" => replay.source(&past.key.name, past.object),
+                resource if resource == subject.resource() => replay.workload(past),
+                "jobs" if subject == Subject::CronJob => replay.run(past.at),
                 _ => {}
             }
         }
-        let missed = !replay.are_current();
+        replay.time_passes(Timestamp::MAX);
         Self {
-            missed,
+            missed: !replay.are_current(&replay.pods),
+            lost: replay.workload.is_none(),
             ..replay.verdict
         }
     }
 }
 
 impl Replay {
+    fn of(subject: Subject) -> Self {
+        Self {
+            subject,
+            live: BTreeMap::new(),
+            pods: Contents::new(),
+            told: Contents::new(),
+            workload: None,
+            started: Timestamp::MIN,
+            due: None,
+            blind: false,
+            verdict: Verdict::default(),
+        }
+    }
+
     fn source(&mut self, name: &str, object: Option<Value>) {
         let Some(mut object) = object else {
             self.live.remove(name);
             return;
         };
         let data = object["data"].take();
-        if let Some(waiting @ None) = self.pods.get_mut(name) {
-            *waiting = Some(data.clone());
+        for contents in [&mut self.pods, &mut self.told] {
+            if let Some(waiting @ None) = contents.get_mut(name) {
+                *waiting = Some(data.clone());
+            }
         }
         self.live.insert(name.to_owned(), data);
     }
 
-    fn workload(&mut self, object: Option<Value>) {
+    fn workload(&mut self, past: Past) {
+        let Past {
+            object,
+            manager,
+            at,
+            ..
+        } = past;
         let Some(object) = object else {
-            self.pods.clear();
-            self.workload = None;
+            self.deleted(&manager);
             return;
         };
         let before = self.workload.replace(object.clone());
         let forgotten = object["metadata"]["annotations"][OBSERVED].is_null();
-        let generation = |object: &Value| object["metadata"]["generation"].clone();
-        if before.as_ref().map(generation) == Some(generation(&object)) {
-            self.verdict.unrecorded |= forgotten;
-            return;
+        let is_moved = |before| self.subject.moves(before, &object, &manager);
+        if before.as_ref().is_none_or(is_moved) {
+            if let Some(before) = &before {
+                self.judge(before, &object, &manager);
+            }
+            self.verdict.unrecorded = forgotten;
+            self.blind = manager == BLIND;
+            self.start(at);
+            let ours = manager == FIELD_MANAGER;
+            let is_known = match self.subject {
+                Subject::Variables => before.is_none() || ours,
+                // What it was to start with was decided when the one before it was deleted.
+                Subject::Job => !ours,
+                _ => true,
+            };
+            if is_known {
+                self.told.clone_from(&self.pods);
+            }
+        } else if forgotten {
+            self.verdict.unrecorded = true;
+        } else if self.are_current(&self.pods) {
+            self.verdict.unrecorded = false;
         }
-        if let Some(before) = before {
-            self.judge(&before, &object);
+        if self.subject == Subject::Rollout {
+            self.restart_in_place(before.as_ref(), &object, &manager);
         }
-        self.verdict.unrecorded = forgotten;
-        self.blind = last_writer(&object) == BLIND;
+        self.time_passes(at);
+    }
+
+    /// As Argo restarts the pods of a Rollout: later than they were told of a change.
+    fn restart_in_place(&mut self, before: Option<&Value>, object: &Value, manager: &str) {
+        let restart_at = |object: &Value| object["spec"]["restartAt"].clone();
+        let asked = restart_at(object);
+        if before.map(restart_at).unwrap_or_default() != asked {
+            if let Some(before) = before {
+                self.judge(before, object, manager);
+            }
+            self.due = asked.as_str().map(|at| at.parse().unwrap());
+        }
+        if manager == FIELD_MANAGER {
+            self.told = self.contents();
+        }
+    }
+
+    /// Pods that are older are restarted when that is due. The API server keeps whole seconds.
+    fn time_passes(&mut self, now: Timestamp) {
+        if let Some(due) = self.due.take_if(|due| *due <= now)
+            && self.started.as_second() < due.as_second()
+        {
+            self.start(due);
+        }
+    }
+
+    fn start(&mut self, at: Timestamp) {
+        self.pods = self.contents();
+        self.started = at;
+    }
+
+    fn contents(&self) -> Contents {
         let content = |name: &&str| ((*name).to_owned(), self.live.get(*name).cloned());
-        self.pods = SOURCES.iter().map(content).collect();
+        SOURCES.iter().map(content).collect()
+    }
+
+    /// A Job of a CronJob is made.
+    fn run(&mut self, at: Timestamp) {
+        if let Some(cron_job) = self.workload.clone() {
+            self.judge(&cron_job, &cron_job, FIELD_MANAGER);
+        }
+        self.start(at);
+        self.told.clone_from(&self.pods);
+    }
+
+    fn deleted(&mut self, manager: &str) {
+        if let Some(before) = self.workload.take() {
+            self.judge(&before, &before, manager);
+        }
+        if manager == FIELD_MANAGER {
+            self.told = self.contents();
+        }
+        self.pods.clear();
+        self.due = None;
     }
 
     /// Pods are restarted.
-    fn judge(&mut self, before: &Value, object: &Value) {
-        match last_writer(object) {
-            USER if bare_template(before) == bare_template(object) => self.verdict.dragged += 1,
-            "restamp" if self.are_current() => {
+    fn judge(&mut self, before: &Value, object: &Value, manager: &str) {
+        let (before_bare, bare) = (self.bare_template(before), self.bare_template(object));
+        match manager {
+            USER if before != object && before_bare == bare => self.verdict.dragged += 1,
+            FIELD_MANAGER if self.are_current(&self.told) => {
                 let count = if self.blind {
                     &mut self.verdict.after_blind
                 } else if records_an_absence(before) {
@@ -115,27 +225,27 @@ impl Replay {
         }
     }
 
-    fn are_current(&self) -> bool {
-        let is_current = |(name, data): (&String, &Value)| match self.pods.get(name) {
+    fn are_current(&self, contents: &Contents) -> bool {
+        let is_current = |(name, data): (&String, &Value)| match contents.get(name) {
             Some(content) => content.as_ref() == Some(data),
             None => true,
         };
         self.live.iter().all(is_current)
     }
-}
 
-fn bare_template(object: &Value) -> Value {
-    let mut template = object["spec"]["template"].clone();
-    if let Some(annotations) = template["metadata"]["annotations"].as_object_mut() {
-        annotations.remove(STAMP);
-        if annotations.is_empty() {
-            template["metadata"]
-                .as_object_mut()
-                .unwrap()
-                .remove("annotations");
+    fn bare_template(&self, object: &Value) -> Value {
+        let mut template = self.subject.template(object).clone();
+        if let Some(annotations) = template["metadata"]["annotations"].as_object_mut() {
+            annotations.remove(STAMP);
+            if annotations.is_empty() {
+                template["metadata"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("annotations");
+            }
         }
+        template
     }
-    template
 }
 
 fn records_an_absence(object: &Value) -> bool {
@@ -145,34 +255,32 @@ fn records_an_absence(object: &Value) -> bool {
     sources.values().any(|entry| entry["digest"].is_null())
 }
 
-fn last_writer(object: &Value) -> &str {
-    let fields = object["metadata"]["managedFields"].as_array().unwrap();
-    let last = fields.iter().max_by_key(|entry| entry["time"].as_str());
-    last.unwrap()["manager"].as_str().unwrap()
-}
-
 /// The writes of a history, one line each.
-pub fn writes(api: &FakeApi) -> String {
-    let lines = api.history(SHOP).into_iter().map(|(key, object)| {
-        let what = match &object {
+pub fn writes(api: &FakeApi, subject: Subject) -> String {
+    let lines = api.history(SHOP).into_iter().map(|past| {
+        let what = match &past.object {
             None => "deleted".to_owned(),
-            Some(object) if key.resource == "deployments" => workload_in_short(object),
-            Some(object) => object["data"].to_string(),
+            Some(object) if past.key.resource == "secrets" => object["data"].to_string(),
+            Some(object) if past.key == subject.key() => workload_in_short(object, subject),
+            Some(_) => "written".to_owned(),
         };
-        format!("{}: {what}\n", key.name)
+        let Past {
+            key, manager, at, ..
+        } = past;
+        format!("{at} {} {} by {manager}: {what}\n", key.resource, key.name)
     });
     lines.collect()
 }
 
-fn workload_in_short(object: &Value) -> String {
-    let (metadata, template) = (&object["metadata"], &object["spec"]["template"]);
+fn workload_in_short(object: &Value, subject: Subject) -> String {
+    let (metadata, template) = (&object["metadata"], subject.template(object));
     format!(
-        "version {} generation {} by {}: {} stamp {} observed {}",
+        "version {} generation {}: {} stamp {} restart at {} observed {}",
         metadata["resourceVersion"],
         metadata["generation"],
-        last_writer(object),
         template["spec"]["containers"][0]["image"],
         template["metadata"]["annotations"][STAMP],
+        object["spec"]["restartAt"],
         metadata["annotations"][OBSERVED]
             .as_str()
             .unwrap_or("nothing"),
