@@ -10,13 +10,11 @@ use kube::{
 use restamp::stamp::annotations::{AUTO, IGNORE, SECRET_PROVIDER_CLASS_EXCLUDE};
 use serde_json::{Value, json};
 
-use crate::{
-    kinds::{apply, until_served},
-    support::{
-        Ground, Shop,
-        shop::{Name, pod},
-        wait::until,
-    },
+use crate::support::{
+    Ground, Shop,
+    shop::{Name, pod},
+    wait::until,
+    workload::definition,
 };
 
 const GROUP: &str = "secrets-store.csi.x-k8s.io";
@@ -27,32 +25,25 @@ const APART: Name<'static> = ("Deployment", "apart");
 /// Tells how far the watch of pod statuses has come.
 const SENTINEL: Name<'static> = ("Deployment", "sentinel-of-classes");
 
-fn definition(plural: &str) -> String {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/crds");
-    format!("{folder}/{plural}.{GROUP}.yaml")
-}
-
 async fn install(ground: &Ground) {
     for plural in PLURALS {
-        let file = definition(plural);
-        ground
-            .kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &file])
-            .await;
-        until_served(ground, &format!("{plural}.{GROUP}")).await;
+        ground.serve(&format!("{plural}.{GROUP}")).await;
     }
 }
 
 /// The definitions as they were before version 1.
 async fn install_old(ground: &Ground) {
     for plural in PLURALS {
-        let file = definition(plural);
+        let name = format!("{plural}.{GROUP}");
+        let file = definition(&name);
         let args = ["create", "--dry-run=client", "-o", "json", "-f", &file];
         let mut crd: Value = serde_json::from_str(&ground.kubectl(&args).await).expect("JSON");
         let versions = crd["spec"]["versions"].as_array_mut().expect("versions");
         versions.retain(|version| version["name"] == "v1alpha1");
         versions[0]["storage"] = json!(true);
-        apply(ground, &format!("{plural}.json"), &crd).await;
-        until_served(ground, &format!("{plural}.{GROUP}")).await;
+        let file = ground.file(&format!("{plural}.json"), &crd.to_string());
+        let file = file.to_str().expect("UTF-8");
+        ground.serve_from(&name, file).await;
     }
 }
 

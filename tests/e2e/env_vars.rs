@@ -56,10 +56,6 @@ async fn with_env_vars_a_change_is_told_by_reloaders_variable() {
     }
     shop.until_recorded(&ALL).await;
     shop.until_quiet().await;
-    let metadata = json!({ "labels": { "a": "b" } });
-    let rollouts = shop.rollouts(shop.annotate_secret("db", metadata)).await;
-    assert_eq!(rollouts, each(0), "{}", watcher.log());
-
     let rollouts = shop
         .rollouts(shop.set_secret("db", &[("password", "two")]))
         .await;

@@ -27,6 +27,7 @@ mod jobs;
 mod keys;
 mod kinds;
 mod leaks;
+mod matrix;
 mod outages;
 mod pauses;
 mod promises;

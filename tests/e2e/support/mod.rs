@@ -11,6 +11,7 @@ pub mod rollouts;
 pub mod shop;
 pub mod wait;
 pub mod webhook;
+pub mod workload;
 
 pub use ground::Ground;
 pub use shop::Shop;
