@@ -54,7 +54,7 @@ pub(super) async fn run(args: ExplainArgs, restamp_namespace: &str) -> Result<()
         (Ambient::default().now)(),
     )
     .await?;
-    std::io::stdout().write_all(report.render(output)?.as_bytes())?;
+    std::io::stdout().write_all(output.render(&report)?.as_bytes())?;
     Ok(())
 }
 

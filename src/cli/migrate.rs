@@ -12,7 +12,8 @@ use crate::{
         client,
         reloader::{self, Installation},
     },
-    migrate::{self, Flags, Output},
+    explain::Output,
+    migrate::{self, Flags},
 };
 
 #[derive(Args)]
@@ -49,7 +50,7 @@ pub(super) async fn run(args: MigrateArgs) -> Result<(), Failure> {
     let one = reloader.env.get(ONE_NAMESPACE).and_then(Option::as_deref);
     let flags = flags(&reloader.args, one)?;
     let report = migrate::survey(&client, &reloader, flags).await;
-    std::io::stdout().write_all(report.render(args.output)?.as_bytes())?;
+    std::io::stdout().write_all(args.output.render(&report)?.as_bytes())?;
     Ok(())
 }
 

@@ -3,16 +3,14 @@
 //! `metadata.generation`, and one of metadata does not (driver v1.5.5, `config/crd`).
 
 use std::{
-    borrow::Cow,
     collections::hash_map::DefaultHasher,
     hash::{Hash, Hasher},
 };
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
-    Api, Client, Resource,
-    api::{ApiResource, DynamicObject, ListParams},
-    core::{DynamicResourceScope, GroupVersionKind},
+    Api, Client,
+    api::{ApiResource, ListParams},
+    core::{GroupVersionKind, object::NotUsed},
 };
 use serde::Deserialize;
 
@@ -45,17 +43,13 @@ pub fn pod_statuses() -> ApiResource {
     ApiResource::from_gvk_with_plural(&kind, POD_STATUSES)
 }
 
-/// What is used of a SecretProviderClassPodStatus.
-#[derive(Clone, Debug, Deserialize)]
-pub struct PodStatus {
-    metadata: ObjectMeta,
-    #[serde(default)]
-    status: Option<Status>,
-}
+/// A SecretProviderClassPodStatus.
+pub type PodStatus = kube::core::Object<Option<NotUsed>, Status>;
 
+/// What is used of it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Status {
+pub struct Status {
     secret_provider_class_name: Option<String>,
     objects: Option<Vec<Object>>,
 }
@@ -78,72 +72,50 @@ pub struct PodStatusRow {
     pub mount: Option<(SourceId, Mount<u64>)>,
 }
 
-impl PodStatus {
-    /// The row of this object; nothing for an object without a name, which cannot be.
-    pub fn into_row(self) -> Option<PodStatusRow> {
-        let namespace: Box<str> = self.metadata.namespace.as_deref()?.into();
-        let name = self.metadata.name.as_deref()?.into();
-        let mount = self.into_mount().map(|(class, mount)| {
-            let id = SourceName::new(SourceKind::SecretProviderClass, class).within(&namespace);
-            let hashed = Mount {
-                content: hash(&mount.content),
-                updated: mount.updated,
-                version: mount.version,
-            };
-            (id, hashed)
-        });
-        Some(PodStatusRow {
-            namespace,
-            name,
-            mount,
-        })
-    }
-
-    /// The class, and what it provided. One that provided nothing yet says nothing.
-    fn into_mount(self) -> Option<(String, Mount<Objects>)> {
-        let status = self.status?;
-        let class = status.secret_provider_class_name?;
-        let objects = status.objects.into_iter().flatten();
-        let content: Objects = objects.map(|it| (it.id, it.version)).collect();
-        let version = self.metadata.resource_version.as_deref();
-        let mount = Mount {
-            content,
-            updated: self.metadata.generation != Some(1),
-            // One that is no number is later than any other: in doubt, it is news.
-            version: version.and_then(version_number).unwrap_or(u64::MAX),
+/// The row of a pod status; nothing for one without a name, which cannot be.
+pub fn row(status: PodStatus) -> Option<PodStatusRow> {
+    let namespace: Box<str> = status.metadata.namespace.as_deref()?.into();
+    let name = status.metadata.name.as_deref()?.into();
+    let mount = mount(status).map(|(class, mount)| {
+        let id = SourceName::new(SourceKind::SecretProviderClass, class).within(&namespace);
+        let hashed = Mount {
+            content: hash(&mount.content),
+            updated: mount.updated,
+            version: mount.version,
         };
-        (!class.is_empty() && !mount.content.is_empty()).then_some((class, mount))
-    }
+        (id, hashed)
+    });
+    Some(PodStatusRow {
+        namespace,
+        name,
+        mount,
+    })
+}
+
+/// The class, and what it provided. One that provided nothing yet says nothing.
+fn mount(
+    PodStatus {
+        metadata, status, ..
+    }: PodStatus,
+) -> Option<(String, Mount<Objects>)> {
+    let status = status?;
+    let class = status.secret_provider_class_name?;
+    let objects = status.objects.into_iter().flatten();
+    let content: Objects = objects.map(|it| (it.id, it.version)).collect();
+    let version = metadata.resource_version.as_deref();
+    let mount = Mount {
+        content,
+        updated: metadata.generation != Some(1),
+        // One that is no number is later than any other: in doubt, it is news.
+        version: version.and_then(version_number).unwrap_or(u64::MAX),
+    };
+    (!class.is_empty() && !mount.content.is_empty()).then_some((class, mount))
 }
 
 fn hash(objects: &Objects) -> u64 {
     let mut hasher = DefaultHasher::new();
     objects.hash(&mut hasher);
     hasher.finish()
-}
-
-impl Resource for PodStatus {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn kind(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::kind(resource)
-    }
-    fn group(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::group(resource)
-    }
-    fn version(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::version(resource)
-    }
-    fn plural(resource: &ApiResource) -> Cow<'_, str> {
-        DynamicObject::plural(resource)
-    }
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
 }
 
 /// Reads what pods show of a class.
@@ -160,7 +132,7 @@ pub(super) async fn read(
         Err(error) if source::is_not_served(&error) => return Ok(Content::Unmounted),
         listed => listed?,
     };
-    let of_class = mounts.into_iter().filter_map(PodStatus::into_mount);
+    let of_class = mounts.into_iter().filter_map(mount);
     let of_class = of_class.filter(|(class, _)| **class == *id.source.name);
     let of_class = of_class.map(|(_, mount)| mount);
     let provided = Provided::of(keyring, id, strategy, at, of_class);

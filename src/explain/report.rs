@@ -19,6 +19,22 @@ pub enum Output {
     Json,
 }
 
+impl Output {
+    /// The text to print.
+    ///
+    /// # Errors
+    /// When the answer cannot be turned into JSON.
+    pub fn render<A: Serialize + fmt::Display>(
+        self,
+        answer: &A,
+    ) -> Result<String, serde_json::Error> {
+        Ok(match self {
+            Output::Text => answer.to_string(),
+            Output::Json => serde_json::to_string_pretty(answer)? + "\n",
+        })
+    }
+}
+
 /// What the watcher would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -97,19 +113,6 @@ fn selected_by(name: &SourceName, by: Selection, policy: &Policy) -> String {
             "not selected: the workload excludes it".to_owned()
         }
         Selection::NotSelected(_) => "not selected: no annotation asks for it".to_owned(),
-    }
-}
-
-impl Report {
-    /// The text to print.
-    ///
-    /// # Errors
-    /// When the report cannot be turned into JSON.
-    pub fn render(&self, output: Output) -> Result<String, serde_json::Error> {
-        Ok(match output {
-            Output::Text => self.to_string(),
-            Output::Json => serde_json::to_string_pretty(self)? + "\n",
-        })
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
     },
 };
 use difference::Difference;
-pub use report::{Output, Report};
+pub use report::Report;
 
 /// What Restamp makes of Reloader's flags.
 #[derive(Clone, Debug, Default)]

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 
 use crate::cluster::reloader::Installation;
-pub use crate::explain::Output;
 
 /// What holds whatever the workloads.
 const ALWAYS: [&str; 6] = [
@@ -35,19 +34,6 @@ pub struct Report {
     pub(super) missed: BTreeMap<String, Vec<String>>,
     pub(super) delete: Vec<String>,
     pub(super) unknown: Vec<String>,
-}
-
-impl Report {
-    /// The text to print.
-    ///
-    /// # Errors
-    /// When the report cannot be turned into JSON.
-    pub fn render(&self, output: Output) -> Result<String, serde_json::Error> {
-        Ok(match output {
-            Output::Text => self.to_string(),
-            Output::Json => serde_json::to_string_pretty(self)? + "\n",
-        })
-    }
 }
 
 impl fmt::Display for Report {

@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 use super::sources::Part;
 use crate::{
     cluster::{
-        csi::{self, PodStatus, PodStatusRow},
+        csi::{self, PodStatusRow},
         discovery,
         error::{Error, Request, chain},
         kind::WorkloadKind,
@@ -192,7 +192,7 @@ impl Streams {
         let config = self.in_followed_namespaces();
         let watched = self.watched(csi::pod_statuses(), false, scope, config);
         let input = move |event| Input::PodStatus(scope, event);
-        self.follow(watched, PodStatus::into_row, input, move || {
+        self.follow(watched, csi::row, input, move || {
             Some(Input::PodStatusesUnheard(scope))
         })
     }
