@@ -1,15 +1,23 @@
 //! Flags that hold for every workload, on a cluster of its own: the shared watcher has none of them.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
-use restamp::stamp::annotations::AUTO;
+use axum::{Router, extract::State, routing::post};
+use kube::api::{DynamicObject, PostParams};
+use restamp::stamp::annotations::{AUTO, OBSERVED, SECRET_AUTO};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::support::{
     Ground, Shop,
     ground::SYSTEM,
+    replica::Replica,
     rollouts::Rollouts,
-    shop::{Name, pod},
+    shop::{Name, pod, web_pod},
+    wait::until,
 };
 
 const SILENT: Name<'static> = ("Deployment", "silent");
@@ -17,11 +25,7 @@ const NAMED: Name<'static> = ("StatefulSet", "named");
 const OUT: Name<'static> = ("DaemonSet", "out");
 
 /// A watcher with flags that leads, and its shop.
-async fn shop_of(
-    ground: &Ground,
-    name: &str,
-    flags: &[&str],
-) -> (crate::support::replica::Replica, Shop) {
+async fn shop_of(ground: &Ground, name: &str, flags: &[&str]) -> (Replica, Shop) {
     let kubeconfig = ground.kubeconfig_of(SYSTEM, "restamp-watcher").await;
     let watcher = ground.watcher_with(name, &kubeconfig, flags);
     watcher.until_leading().await;
@@ -75,4 +79,167 @@ async fn flags_say_what_is_followed() {
     let of_ignored = shop.set_annotated_secret("db", ignored, &[("password", "three")]);
     assert_eq!(shop.rollouts(of_ignored).await, each(0, 0, 0));
     assert_eq!(shop.observed(OUT).await, None);
+}
+
+const SECRETS: Name<'static> = ("Deployment", "secrets");
+const CONFIGS: Name<'static> = ("StatefulSet", "configs");
+const SEARCHING: Name<'static> = ("DaemonSet", "searching");
+const BY_NAME: Name<'static> = ("Deployment", "by-name");
+const OLD: Name<'static> = ("Deployment", "old");
+
+/// Of these workloads once, and of the others never.
+fn only(rolled: &[Name<'_>]) -> Rollouts {
+    let all = [SECRETS, CONFIGS, SEARCHING, BY_NAME, OLD];
+    let count = |name: &Name<'_>| u64::from(rolled.contains(name));
+    all.iter()
+        .map(|name| (format!("{}/{}", name.0, name.1), count(name)))
+        .collect()
+}
+
+#[tokio::test]
+async fn every_annotation_counts_under_its_other_name_alone() {
+    let Some(ground) = Ground::own("other names").await else {
+        return;
+    };
+    let flags = [
+        "--configmap-annotation=example.com/configs",
+        "--configmap-auto-annotation=example.com/configs-auto",
+        "--secret-auto-annotation=example.com/secrets-auto",
+        "--auto-search-annotation=example.com/search",
+        "--search-match-annotation=example.com/match",
+        "--pause-deployment-annotation=example.com/pause",
+        "--log-format=json",
+    ];
+    let kubeconfig = ground.kubeconfig_of(SYSTEM, "restamp-watcher").await;
+    let watcher = ground.watcher_with("names", &kubeconfig, &flags);
+    watcher.until_leading().await;
+    let shop = Shop::open(&ground, "names").await;
+    let found = json!({ "example.com/match": "true" });
+    let set_password = async |password| {
+        let data = [("password", password)];
+        shop.set_annotated_secret("db", found.clone(), &data).await;
+    };
+    set_password("one").await;
+    shop.set_config_map("app", &[("level", "info")]).await;
+    let paused = json!({ "example.com/secrets-auto": "true", "example.com/pause": "1h" });
+    for (name, annotations) in [
+        (SECRETS, paused),
+        (CONFIGS, json!({ "example.com/configs-auto": "true" })),
+        (SEARCHING, json!({ "example.com/search": "true" })),
+        (BY_NAME, json!({ "example.com/configs": "app" })),
+        (OLD, json!({ SECRET_AUTO: "true" })),
+    ] {
+        shop.create_workload(name, annotations, web_pod()).await;
+    }
+    shop.until_recorded(&[SECRETS, CONFIGS, SEARCHING, BY_NAME])
+        .await;
+    shop.until_quiet().await;
+    let first = shop.rollouts(set_password("two")).await;
+    assert_eq!(first, only(&[SECRETS, SEARCHING]), "{}", watcher.log());
+    let paused = shop.rollouts(set_password("three")).await;
+    assert_eq!(paused, only(&[SEARCHING]));
+    let configs = shop.set_config_map("app", &[("level", "debug")]);
+    assert_eq!(shop.rollouts(configs).await, only(&[CONFIGS, BY_NAME]));
+    for line in watcher.log().lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+        assert!(line["level"].is_string(), "{line}");
+    }
+}
+
+/// A CronJob that runs nothing by itself.
+async fn cron_job(shop: &Shop) {
+    let mut template = web_pod();
+    template["spec"]["restartPolicy"] = json!("Never");
+    let object = json!({
+        "apiVersion": "batch/v1", "kind": "CronJob",
+        "metadata": { "name": "report", "annotations": { AUTO: "true" } },
+        "spec": { "schedule": "0 0 1 1 *", "jobTemplate": { "spec": { "template": template } } },
+    });
+    let object: DynamicObject = serde_json::from_value(object).expect("an object");
+    let made = shop
+        .workloads("CronJob")
+        .create(&PostParams::default(), &object)
+        .await;
+    made.expect("it can be made");
+}
+
+type Bodies = Arc<Mutex<Vec<Value>>>;
+
+/// A webhook that keeps what it is told; its URL.
+async fn hook() -> (String, Bodies) {
+    async fn keep(State(bodies): State<Bodies>, body: String) {
+        let body = serde_json::from_str(&body).expect("JSON");
+        bodies.lock().expect("no panic").push(body);
+    }
+    let bodies = Bodies::default();
+    let router = Router::new()
+        .route("/hook", post(keep))
+        .with_state(bodies.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (format!("http://{address}/hook"), bodies)
+}
+
+#[tokio::test]
+async fn kinds_can_be_ignored_and_a_webhook_told_in_the_place_of_restarts() {
+    let Some(ground) = Ground::own("fewer kinds").await else {
+        return;
+    };
+    let kubeconfig = ground.kubeconfig_of(SYSTEM, "restamp-watcher").await;
+    let flags = [
+        "--resources-to-ignore=configmaps",
+        "--ignored-workload-types=cronjobs,jobs",
+    ];
+    let watcher = ground.watcher_with("fewer", &kubeconfig, &flags);
+    watcher.until_leading().await;
+    let shop = Shop::open(&ground, "fewer").await;
+    shop.set_password("one").await;
+    shop.set_config_map("app", &[("level", "info")]).await;
+    let files = ("Deployment", "files");
+    let uses_files = pod(json!({ "envFrom": [{ "configMapRef": { "name": "app" } }] }));
+    shop.create_workload(files, json!({ AUTO: "true" }), uses_files)
+        .await;
+    cron_job(&shop).await;
+    let web = ("Deployment", "web");
+    shop.create_workload(web, json!({ AUTO: "true" }), web_pod())
+        .await;
+    shop.until_recorded(&[web]).await;
+    shop.set_config_map("app", &[("level", "debug")]).await;
+    shop.set_password("two").await;
+    until("it is restarted", async || {
+        shop.stamp(web).await.ok_or("not yet")
+    })
+    .await;
+    assert_eq!(
+        shop.revisions().await["Deployment/web"],
+        2,
+        "{}",
+        watcher.log()
+    );
+    assert_eq!(shop.observed(files).await, None);
+    let report = shop.workload(("CronJob", "report")).await;
+    let annotations = report.metadata.annotations.unwrap_or_default();
+    assert!(!annotations.contains_key(OBSERVED), "{annotations:?}");
+    watcher.stop().await;
+
+    let (url, told) = hook().await;
+    let watcher = ground.watcher_with("hook", &kubeconfig, &["--webhook-url", &url]);
+    watcher.until_leading().await;
+    shop.set_password("three").await;
+    let db = json!({
+        "webhook": "update successful", "type": "SECRET", "namespace": shop.namespace, "name": "db",
+        "change": "updated",
+    });
+    until("it is told", async || {
+        let told = told.lock().expect("no panic").clone();
+        told.contains(&db).then_some(()).ok_or(told)
+    })
+    .await;
+    assert_eq!(
+        shop.revisions().await["Deployment/web"],
+        2,
+        "{}",
+        watcher.log()
+    );
 }
