@@ -10,6 +10,19 @@ DENY_VERSION := 0.20.2
 DENY_ROOT := $(CACHE)/tools/cargo-deny-$(DENY_VERSION)
 DENY := $(DENY_ROOT)/bin/cargo-deny
 
+# What `image` makes. Its RUSTFLAGS make the program static, pack its relocations, and keep the paths of this machine out.
+IMAGE := restamp:dev
+IMAGE_DIR := target/image
+IMAGE_FILE := $(IMAGE_DIR)/restamp.tar
+IMAGE_TOOL ?= $(notdir $(firstword $(shell command -v buildah) $(shell command -v docker)))
+IMAGE_TARGET = $(shell rustc --print host-tuple)
+IMAGE_RUSTFLAGS = -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs --remap-path-prefix=$(CURDIR)=/restamp \
+	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
+IMAGE_ARGS = --tag $(IMAGE) --iidfile $(IMAGE_DIR)/id --build-arg REVISION=$(shell git rev-parse HEAD) \
+	--build-arg VERSION=$(lastword $(subst \#, ,$(subst @, ,$(shell $(CARGO) pkgid --package restamp))))
+# The time of everything in it.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+
 # Where `dev-certs` writes, and for which hosts; without any, for those of the webhook.
 DEV_CERTS ?= target/dev-certs
 DEV_HOSTS ?=
@@ -17,7 +30,7 @@ DEV_HOSTS ?=
 .DEFAULT_GOAL := help
 # The steps of `test` say more in order, and cargo uses every core by itself.
 .NOTPARALLEL:
-.PHONY: help build demo cluster dev-certs test test-core test-unit e2e bench-admission ground fmt fmt-check lint deny doc clean needs-rust
+.PHONY: help build image image-root image-by-buildah image-by-docker image-check demo cluster dev-certs test test-core test-unit e2e bench-admission ground fmt fmt-check lint deny doc clean needs-rust needs-image-tool
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +40,28 @@ help: ## List the commands
 
 build: needs-rust ## Build the program, for release
 	$(CARGO) build --locked --release --bin restamp
+
+image: needs-image-tool image-root image-by-$(IMAGE_TOOL) ## Build the container image, by buildah or docker
+	@echo "$(IMAGE) is $$(cat $(IMAGE_DIR)/id), and $$(wc -c < $(IMAGE_FILE)) bytes in $(IMAGE_FILE)"
+
+image-root: needs-rust
+	RUSTFLAGS="$(IMAGE_RUSTFLAGS)" $(CARGO) build --locked --release --bin restamp --target $(IMAGE_TARGET) --target-dir $(IMAGE_DIR)/build
+	rm -rf $(IMAGE_DIR)/root $(IMAGE_FILE)
+	install -D -m 0755 $(IMAGE_DIR)/build/$(IMAGE_TARGET)/release/restamp $(IMAGE_DIR)/root/restamp
+	$(CARGO) run --locked --quiet --package restamp-dev-certs --bin public-authorities > $(IMAGE_DIR)/authorities.pem
+	install -D -m 0644 $(IMAGE_DIR)/authorities.pem $(IMAGE_DIR)/root/etc/ssl/certs/ca-certificates.crt
+	find $(IMAGE_DIR)/root -exec touch --date=@$(SOURCE_DATE_EPOCH) {} +
+
+image-by-buildah:
+	buildah build --timestamp $(SOURCE_DATE_EPOCH) --identity-label=false $(IMAGE_ARGS) .
+	buildah push --quiet $(IMAGE) docker-archive:$(IMAGE_FILE):docker.io/library/$(IMAGE)
+
+image-by-docker:
+	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) docker build $(IMAGE_ARGS) .
+	docker save --output $(IMAGE_FILE) $(IMAGE)
+
+image-check: image ## Check that image: what is in it, and that it runs on a real API server
+	E2E_IMAGE=$(CURDIR)/$(IMAGE_FILE) $(WITH_CLUSTER) $(CARGO) test --locked --features e2e --test e2e -- image::
 
 demo: needs-rust ## Watch Restamp at work on a real API server
 	$(CARGO) build --locked --bin restamp
@@ -85,3 +120,6 @@ clean: needs-rust ## Remove what cargo built; the control plane stays in its cac
 needs-rust:
 	@command -v $(CARGO) >/dev/null || { echo "Rust is needed: install rustup (https://rustup.rs); it then takes the version in rust-toolchain.toml." >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "A C compiler is needed, as 'cc': apt-get install build-essential, or your system's like." >&2; exit 1; }
+
+needs-image-tool:
+	@test -n "$(IMAGE_TOOL)" || { echo "An image needs buildah (apt-get install buildah, or your system's like) or docker." >&2; exit 1; }

@@ -4,7 +4,7 @@ use restamp::runtime::{admin, metrics::Registry};
 use serde_json::{Value, json};
 
 use super::{SYSTEM, WATCHER, WEBHOOK, one, texts};
-use crate::repository::help;
+use crate::repository::{help, read};
 
 const BOTH: [&str; 2] = [WATCHER, WEBHOOK];
 
@@ -90,6 +90,22 @@ fn the_pods_are_restricted_and_the_namespace_says_so() {
         assert_eq!(container["allowPrivilegeEscalation"], false);
         assert_eq!(container["readOnlyRootFilesystem"], true);
         assert_eq!(container["capabilities"], json!({ "drop": ["ALL"] }));
+    }
+}
+
+#[test]
+fn the_pods_are_of_the_image_that_is_built_and_of_its_user() {
+    let value = |file: &str, key: &str| {
+        let text = read(file);
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| Some(line.strip_prefix(key)?.trim().to_owned()));
+        value.unwrap_or_else(|| panic!("{file} has no {key}"))
+    };
+    for name in BOTH {
+        assert_eq!(container(name)["image"], value("Makefile", "IMAGE :="));
+        let pod = &pod(name)["securityContext"];
+        let user = format!("{}:{}", pod["runAsUser"], pod["runAsGroup"]);
+        assert_eq!(user, value("Dockerfile", "USER"));
     }
 }
 
