@@ -23,6 +23,7 @@ mod env_vars;
 mod explain;
 mod fights;
 mod flags;
+mod image;
 mod jobs;
 mod keys;
 mod kinds;

@@ -248,11 +248,20 @@ impl Ground {
 
     /// Where the API server of this machine listens.
     pub fn api_server(&self) -> SocketAddr {
+        let server = self.cluster_entry().server.expect("a URL");
+        let address = server.strip_prefix("https://").expect("HTTPS");
+        address.parse().expect("an address")
+    }
+
+    /// The CA of the API server of this machine, PEM.
+    pub fn api_server_ca(&self) -> Vec<u8> {
+        let file = self.cluster_entry().certificate_authority.expect("a file");
+        fs::read(file).expect("a CA")
+    }
+
+    fn cluster_entry(&self) -> kube::config::Cluster {
         let config = Kubeconfig::read_from(&self.kubeconfig).expect("a kubeconfig");
-        let cluster = config.clusters[0].cluster.as_ref();
-        let server = cluster.and_then(|cluster| cluster.server.as_deref());
-        let address = server.and_then(|server| server.strip_prefix("https://"));
-        address.expect("a URL").parse().expect("an address")
+        config.clusters[0].cluster.clone().expect("a cluster")
     }
 
     /// As [`Ground::kubeconfig_of`], with the API server at another address.

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod deploys;
 pub mod detour;
 pub mod ground;
+pub mod image;
 pub mod memory;
 pub mod recorder;
 pub mod replica;

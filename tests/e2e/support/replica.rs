@@ -18,12 +18,15 @@ pub struct Replica {
 impl Replica {
     /// Starts `restamp` with these arguments and somebody's rights.
     pub fn start(args: &[&str], kubeconfig: &Path, log: &Path) -> Self {
-        let admin = free_port();
         let mut command = Command::new(restamp());
-        command
-            .args(args)
-            .args(["--admin-listen", &format!("127.0.0.1:{admin}")])
-            .env("KUBECONFIG", kubeconfig);
+        command.args(args).env("KUBECONFIG", kubeconfig);
+        Self::run(command, log)
+    }
+
+    /// Starts a command that ends with arguments of `restamp`.
+    pub fn run(mut command: Command, log: &Path) -> Self {
+        let admin = free_port();
+        command.args(["--admin-listen", &format!("127.0.0.1:{admin}")]);
         if env::var_os("RESTAMP_LOG_LEVEL").is_none() {
             command.env("RESTAMP_LOG_LEVEL", "info,restamp=debug");
         }
