@@ -19,6 +19,7 @@ mod logs;
 mod manifests;
 mod meta_info;
 mod purity;
+mod reloader_flags;
 mod repository;
 mod source_reading;
 mod watcher;
