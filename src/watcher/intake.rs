@@ -128,14 +128,14 @@ impl Engine {
         record.received = seq;
         record.touch(now);
         let is_watched = matches!(via, Via::Watch | Via::Written);
-        if before
-            .as_ref()
-            .is_none_or(|before| before.template != record.workload.template)
-        {
+        let same_template = |before: &&Workload| before.template == record.workload.template;
+        let of_template = before.as_ref().filter(same_template);
+        if of_template.is_none() {
             record.template_version = record.workload.version().filter(|_| is_watched);
         }
         if is_watched {
-            note_absences(record, before.as_ref(), &self.sources);
+            // Pods of another template start anew, whatever was missing before.
+            note_absences(record, of_template, &self.sources);
         }
         self.index.set(id.clone(), interests(&record.workload));
         self.wake(&id, now);
