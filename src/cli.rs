@@ -4,6 +4,7 @@ mod explain;
 mod keys;
 mod legacy;
 mod list;
+mod logs;
 mod meta_info;
 mod migrate;
 mod policy;
@@ -21,8 +22,7 @@ use crate::{
     runtime::{
         ambient::Ambient,
         metrics::{RequestMetrics, WatcherMetrics, WebhookMetrics},
-        shutdown,
-        telemetry::{self, LogFormat},
+        shutdown, telemetry,
     },
     stamp::{
         duration::{DurationError, parse_duration},
@@ -33,6 +33,7 @@ use crate::{
 };
 use explain::ExplainArgs;
 use legacy::LegacyArgs;
+use logs::LogArgs;
 use migrate::MigrateArgs;
 use policy::PolicyArgs;
 use scope::ONE_NAMESPACE;
@@ -72,21 +73,6 @@ enum Command {
     Explain(ExplainArgs),
     /// Say what a switch from stakater/Reloader would mean for this cluster.
     Migrate(MigrateArgs),
-}
-
-#[derive(Args)]
-struct LogArgs {
-    /// How log lines look.
-    #[arg(
-        long,
-        env = "RESTAMP_LOG_FORMAT",
-        default_value = "text",
-        global = true
-    )]
-    log_format: LogFormat,
-    /// What is logged: a level, or a filter such as restamp=debug.
-    #[arg(long, env = "RESTAMP_LOG_LEVEL", default_value = "info", global = true, value_parser = log_level)]
-    log_level: String,
 }
 
 #[derive(Args)]
@@ -235,7 +221,7 @@ pub fn main() -> ExitCode {
 type Failure = Box<dyn std::error::Error>;
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    telemetry::init(cli.logs.log_format, log_filter(&cli.logs.log_level))
+    telemetry::init(cli.logs.log_format, cli.logs.filter())
         .map_err(|error| format!("--log-level {:?}: {error}", cli.logs.log_level))?;
     // An error means that a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -251,32 +237,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Command::Migrate(args) => migrate::run(args).await,
         }
     })
-}
-
-const LOG_LEVELS: [&str; 9] = [
-    "trace", "debug", "info", "warn", "warning", "error", "fatal", "panic", "off",
-];
-
-/// A word that is no level would be taken for a target, and nothing else be logged.
-fn log_level(text: &str) -> Result<String, String> {
-    let is_filter = text.is_empty() || text.contains(['=', ',']);
-    if is_filter || LOG_LEVELS.contains(&&*text.to_ascii_lowercase()) {
-        Ok(text.to_owned())
-    } else {
-        let levels = LOG_LEVELS.join(", ");
-        Err(format!(
-            "write one of {levels}, or a filter such as restamp=debug"
-        ))
-    }
-}
-
-/// Reloader's names of levels among ours.
-fn log_filter(text: &str) -> &str {
-    match &*text.to_ascii_lowercase() {
-        "warning" => "warn",
-        "panic" | "fatal" => "error",
-        _ => text,
-    }
 }
 
 async fn run_watcher(args: WatcherArgs, logs: &LogArgs, namespace: String) -> Result<(), Failure> {
@@ -393,19 +353,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_level_stops_the_start() {
-        for bad in ["inf", "verbose", "restamp"] {
-            let args = ["restamp", "watcher", &format!("--log-level={bad}")];
-            let error = Cli::try_parse_from(args)
-                .err()
-                .map(|error| error.to_string());
-            assert!(error.unwrap().contains("write one of trace"), "{bad}");
-        }
-        let args = ["restamp", "watcher", "--log-level=info,restamp=debug"];
-        Cli::try_parse_from(args).unwrap();
-    }
-
-    #[test]
     fn of_a_flag_that_is_given_twice_the_last_one_counts() {
         let args = [
             "--log-level=debug",
@@ -429,17 +376,5 @@ mod tests {
             "--auto-reload-all=false",
         ];
         Cli::try_parse_from(twice).unwrap();
-    }
-
-    #[test]
-    fn logs_are_set_as_for_reloader() {
-        let args = ["restamp", "watcher", "--log-format=", "--log-level=Warning"];
-        let logs = Cli::try_parse_from(args).unwrap().logs;
-        assert_eq!(logs.log_format, LogFormat::Text);
-        assert_eq!(log_filter(&logs.log_level), "warn");
-        assert_eq!(
-            (log_filter("FATAL"), log_filter("restamp=debug")),
-            ("error", "restamp=debug")
-        );
     }
 }

@@ -6,7 +6,7 @@ use kube::Client;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{LogArgs, policy::PolicyArgs};
+use super::{logs::LogArgs, policy::PolicyArgs};
 use crate::{
     cluster::{error::chain, meta_info},
     runtime::telemetry::LogFormat,

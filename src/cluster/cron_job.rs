@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Error, as_us,
     error::Request,
-    workload::{WorkloadId, api},
+    workload::{WorkloadId, unchanged},
 };
 use crate::stamp::{annotations::STAMP, json::describe, stamp::Stamp};
 
@@ -63,14 +63,10 @@ pub async fn run_now(
     resource_version: &str,
     stamp: &Stamp,
 ) -> Result<(), Error> {
-    let request = Request::object("get", id.kind.resource(), &id.namespace, &id.name);
-    let cron_job = request.send(api(client, id).get(&id.name)).await?;
+    let cron_job = unchanged(client, id, resource_version).await?;
     let DynamicObject { metadata, data, .. } = cron_job;
-    if metadata.resource_version.as_deref() != Some(resource_version) {
-        return Err(Error::Conflict { request });
-    }
     let unreadable = |error: serde_json::Error| Error::Unreadable {
-        request,
+        request: Request::object("get", id.kind.resource(), &id.namespace, &id.name),
         what: describe(&error),
     };
     let CronJob { spec } = serde_json::from_value(data).map_err(unreadable)?;

@@ -2,38 +2,31 @@
 //! (`internal/pkg/callbacks`). So that none is lost when the process dies in between, or the API server refuses the new
 //! one, what is to be made is written down first, in a Secret of our own namespace.
 
-use std::{collections::BTreeMap, time::Duration};
+mod note;
 
-use jiff::Timestamp;
-use k8s_openapi::{
-    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
-    Api, Client,
-    api::{DeleteParams, DynamicObject, ListParams, PostParams, Preconditions},
+    Client,
+    api::{DeleteParams, DynamicObject, PostParams, Preconditions},
 };
+use note::Note;
+pub use note::finish;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
 
 use super::{
     Error, as_us,
-    error::{Request, chain},
-    kind::Kinds,
-    workload::{WorkloadId, api, id},
+    error::Request,
+    workload::{WorkloadId, api, unchanged},
 };
-use crate::stamp::{annotations::OBSERVED, json::describe};
-
-/// Marks the Secrets that hold Jobs which are to be made.
-const LABEL: &str = "restamp.dev/recreates";
-const JOB: &str = "job.json";
+use crate::stamp::annotations::OBSERVED;
 
 /// How long a Job that is deleted is waited for; after that it is made whenever it is gone.
 const PATIENCE: Duration = Duration::from_secs(20);
 const FIRST_LOOK: Duration = Duration::from_millis(50);
 const LAST_LOOK: Duration = Duration::from_secs(2);
-/// A note about a Job that is still there may be about a deletion that is under way.
-const GRACE: Duration = Duration::from_secs(120);
 
 /// What the API server adds to a Job that it makes, and takes from none.
 const CONTROLLER_LABELS: [&str; 4] = [
@@ -57,19 +50,11 @@ pub async fn recreate(
     resource_version: &str,
     observed: &str,
 ) -> Result<DynamicObject, Error> {
-    let request = Request::object("get", job.kind.resource(), &job.namespace, &job.name);
-    let old = request.send(api(client, job).get(&job.name)).await?;
-    if old.metadata.resource_version.as_deref() != Some(resource_version) {
-        return Err(Error::Conflict { request });
-    }
+    let old = unchanged(client, job, resource_version).await?;
     let uid = old.metadata.uid.clone().unwrap_or_default();
     let new = replacement(old, observed);
     try_out(client, job, &new).await?;
-    let note = Note {
-        client,
-        namespace: own_namespace,
-        name: format!("restamp-job-{uid}"),
-    };
+    let note = Note::of(client, own_namespace, &uid);
     note.write(&new).await?;
     if let Err(error) = delete(client, job, &uid, resource_version).await {
         if had_no_effect(&error) {
@@ -164,144 +149,6 @@ async fn make(
         Ok(found) if found.metadata.uid.as_deref() != Some(uid) => Ok(found),
         _ => Err(exists),
     }
-}
-
-/// Makes what was written down and not made, but for the Jobs that `busy` names. Says how many are left.
-///
-/// # Errors
-/// When what was written down cannot be listed.
-pub async fn finish(
-    client: &Client,
-    own_namespace: &str,
-    now: Timestamp,
-    busy: impl Fn(&WorkloadId) -> bool,
-) -> Result<usize, Error> {
-    let request = Request {
-        verb: "list",
-        resource: "secrets".to_owned(),
-        namespace: Some(own_namespace.to_owned()),
-        name: None,
-    };
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), own_namespace);
-    let params = ListParams::default().labels(LABEL);
-    let mut left = 0;
-    for secret in request.send(secrets.list(&params)).await?.items {
-        let name = secret.metadata.name.clone().unwrap_or_default();
-        let note = Note {
-            client,
-            namespace: own_namespace,
-            name,
-        };
-        match note.finish(&secret, now, &busy).await {
-            Ok(true) => {}
-            Ok(false) => left += 1,
-            Err(error) => {
-                left += 1;
-                warn!(note = note.name, error = %chain(&error), "a Job is not made again yet; trying again");
-            }
-        }
-    }
-    Ok(left)
-}
-
-/// A Secret that holds a Job which is to be made.
-struct Note<'a> {
-    client: &'a Client,
-    namespace: &'a str,
-    name: String,
-}
-
-impl Note<'_> {
-    fn api(&self) -> Api<Secret> {
-        Api::namespaced(self.client.clone(), self.namespace)
-    }
-
-    async fn write(&self, job: &DynamicObject) -> Result<(), Error> {
-        let request = Request::object("create", "secrets", self.namespace, &self.name);
-        let job = serde_json::to_vec(job).map_err(|error| Error::Unreadable {
-            request: request.clone(),
-            what: describe(&error),
-        })?;
-        let secret = Secret {
-            metadata: ObjectMeta {
-                name: Some(self.name.clone()),
-                labels: Some(BTreeMap::from([(LABEL.to_owned(), "true".to_owned())])),
-                ..ObjectMeta::default()
-            },
-            data: Some(BTreeMap::from([(JOB.to_owned(), ByteString(job))])),
-            ..Secret::default()
-        };
-        match request.send(self.api().create(&as_us(), &secret)).await {
-            Err(Error::AlreadyExists { .. }) => {
-                self.remove().await?;
-                request.send(self.api().create(&as_us(), &secret)).await?;
-            }
-            written => drop(written?),
-        }
-        Ok(())
-    }
-
-    async fn remove(&self) -> Result<(), Error> {
-        let request = Request::object("delete", "secrets", self.namespace, &self.name);
-        let deleted = self.api();
-        let params = DeleteParams::default();
-        match request.send(deleted.delete(&self.name, &params)).await {
-            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Makes the Job if it is gone. True if nothing is left to do.
-    async fn finish(
-        &self,
-        secret: &Secret,
-        now: Timestamp,
-        busy: impl Fn(&WorkloadId) -> bool,
-    ) -> Result<bool, Error> {
-        let request = Request::object("get", "secrets", self.namespace, &self.name);
-        let unreadable = |what: String| Error::Unreadable {
-            request: request.clone(),
-            what,
-        };
-        let text = secret.data.as_ref().and_then(|data| data.get(JOB));
-        let new: DynamicObject = serde_json::from_slice(text.map_or(&[][..], |text| &text.0))
-            .map_err(|error| unreadable(describe(&error)))?;
-        let kinds = Kinds::default();
-        let kind = kinds.of("batch", "v1", "Job");
-        let Some(job) = kind.and_then(|kind| id(kind, &new.metadata)) else {
-            return Err(unreadable("it holds no Job".to_owned()));
-        };
-        if busy(&job) {
-            return Ok(false);
-        }
-        let uid = self.name.trim_start_matches("restamp-job-");
-        let get = Request::object("get", job.kind.resource(), &job.namespace, &job.name);
-        match get.send(api(self.client, &job).get(&job.name)).await {
-            Ok(found) if found.metadata.uid.as_deref() == Some(uid) => {
-                let is_going = found.metadata.deletion_timestamp.is_some();
-                if is_going || is_younger_than_grace(secret, now) {
-                    return Ok(false);
-                }
-            }
-            Ok(_) => {}
-            Err(Error::NotFound { .. }) => match make(self.client, &job, uid, &new).await {
-                // With its namespace.
-                Err(Error::NotFound { .. }) => {}
-                made => {
-                    made?;
-                    info!(workload = %job, "made again: it had been deleted for that");
-                }
-            },
-            Err(error) => return Err(error),
-        }
-        self.remove().await?;
-        Ok(true)
-    }
-}
-
-fn is_younger_than_grace(secret: &Secret, now: Timestamp) -> bool {
-    let created = secret.metadata.creation_timestamp.as_ref();
-    created.is_some_and(|created| now.duration_since(created.0).unsigned_abs() < GRACE)
 }
 
 /// The Job, to be made again with that `observed`.

@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
-};
+use kube::{Api, Client, api::Patch};
 use serde_json::json;
 
-use super::{Error, FIELD_MANAGER, as_us, error::Request};
+use super::{Error, as_us, error::Request, patch_as_us};
 
 /// Its name.
 pub const NAME: &str = "reloader-meta-info";
@@ -27,13 +24,9 @@ pub async fn publish(
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let (key, value) = LABEL;
     let labels = BTreeMap::from([(key.to_owned(), value.to_owned())]);
-    let params = PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
     let patch = Patch::Merge(json!({ "metadata": { "labels": labels }, "data": data }));
     let request = Request::object("patch", "configmaps", namespace, NAME);
-    match request.send(api.patch(NAME, &params, &patch)).await {
+    match request.send(api.patch(NAME, &patch_as_us(), &patch)).await {
         Err(Error::NotFound { .. }) => {}
         patched => return patched.map(drop),
     }

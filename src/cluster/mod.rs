@@ -20,7 +20,7 @@ pub mod source;
 pub mod workload;
 
 pub use error::Error;
-use kube::api::PostParams;
+use kube::api::{PatchParams, PostParams};
 
 /// The field manager of every write, and the component of every Event.
 pub const FIELD_MANAGER: &str = "restamp";
@@ -30,6 +30,14 @@ fn as_us() -> PostParams {
     PostParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PostParams::default()
+    }
+}
+
+/// Patches as our field manager.
+fn patch_as_us() -> PatchParams {
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
     }
 }
 

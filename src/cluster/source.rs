@@ -57,12 +57,25 @@ pub(super) fn is_not_served(error: &Error) -> bool {
     matches!(error, Error::Refused { code: 404, .. })
 }
 
-/// Lists the sources of a kind in a namespace that are followed, metadata only. There are none of a kind that is not
-/// served.
-///
-/// # Errors
-/// When the API server does not answer with the list.
-pub async fn list(
+/// What the sources of a namespace that are followed say in their own annotations, and why some kinds could not be listed.
+pub async fn marks(
+    client: &Client,
+    kinds: impl Iterator<Item = SourceKind>,
+    namespace: &str,
+    settings: &PolicySettings,
+) -> (BTreeMap<SourceName, Marks>, Vec<Error>) {
+    let (mut marks, mut errors) = (BTreeMap::new(), Vec::new());
+    for kind in kinds {
+        match list(client, kind, namespace, settings).await {
+            Ok(rows) => marks.extend(rows.into_iter().map(|row| (row.id.source, row.marks))),
+            Err(error) => errors.push(error),
+        }
+    }
+    (marks, errors)
+}
+
+/// Lists the sources of a kind, metadata only. There are none of a kind that is not served.
+async fn list(
     client: &Client,
     kind: SourceKind,
     namespace: &str,

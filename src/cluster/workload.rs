@@ -1,5 +1,6 @@
 //! Workloads: what is kept of them, and how they are read and written.
 
+mod life;
 mod pause;
 
 use std::{
@@ -12,8 +13,9 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::{
     Api, Client,
-    api::{DynamicObject, ListParams, Patch, PatchParams},
+    api::{DynamicObject, ListParams, Patch},
 };
+pub use life::Life;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -22,7 +24,7 @@ use super::{
     error::Request,
     job,
     kind::{Restart, WorkloadKind},
-    version_number,
+    patch_as_us, version_number,
 };
 use crate::stamp::{
     annotations::STAMP,
@@ -103,50 +105,6 @@ pub struct Workload {
     pub last_writer: Option<Box<str>>,
 }
 
-/// Conditions of a Job that has finished, or is about to.
-const LAST_CONDITIONS: [&str; 4] = ["Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"];
-
-/// Whether a workload has pods that can start anew, or will.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
-    /// It has.
-    Lasting,
-    /// A Job that runs nothing until somebody resumes it.
-    Suspended,
-    /// A Job that has finished, or that another controller looks after, such as that of CronJobs; or what has no pod
-    /// template of its own, such as a Rollout that takes that of a Deployment.
-    Over,
-}
-
-impl Life {
-    fn of(kind: &WorkloadKind, object: &DynamicObject, has_template: bool) -> Self {
-        if !has_template {
-            return Life::Over;
-        }
-        if kind.restart != Restart::Recreate {
-            return Life::Lasting;
-        }
-        let owners = object.metadata.owner_references.iter().flatten();
-        let is_owned = owners
-            .into_iter()
-            .any(|owner| owner.controller == Some(true));
-        let conditions = object.data.pointer("/status/conditions");
-        let conditions = conditions.and_then(Value::as_array).into_iter().flatten();
-        let is_finished = conditions.into_iter().any(|it| {
-            let is_last = LAST_CONDITIONS.contains(&it["type"].as_str().unwrap_or_default());
-            is_last && it["status"] == "True"
-        });
-        let is_going = object.metadata.deletion_timestamp.is_some();
-        if is_owned || is_finished || is_going {
-            Life::Over
-        } else if object.data.pointer("/spec/suspend") == Some(&json!(true)) {
-            Life::Suspended
-        } else {
-            Life::Lasting
-        }
-    }
-}
-
 impl Workload {
     /// Reads an object; nothing if it has no name or namespace, which cannot be.
     pub fn parse(
@@ -189,11 +147,8 @@ impl Workload {
 
     /// Whether there is something to decide anew.
     pub fn differs_from(&self, other: &Workload) -> bool {
-        let parts = |it: &Self| {
-            let facts = it.facts.clone();
-            (it.template, facts, it.left_paused.clone(), it.life)
-        };
-        parts(self) != parts(other)
+        (self.template, self.life) != (other.template, other.life)
+            || (&self.facts, &self.left_paused) != (&other.facts, &other.left_paused)
     }
 
     /// Whether `other` is an older state of the same object.
@@ -325,28 +280,34 @@ pub async fn write(
     let api = api(client, id);
     let sent = async {
         let patch = patch(id, resource_version, write)?;
-        api.patch(&id.name, &params(), &patch).await
+        api.patch(&id.name, &patch_as_us(), &patch).await
     };
-    let object = match request.send(sent).await {
+    let sent = request.send(sent).await;
+    if let (Err(Error::Refused { code: 422, .. }), Some(NewStart::Variables(_))) =
+        (&sent, &write.start)
+    {
         // Places in lists may be others by now.
-        Err(Error::Refused { code: 422, .. })
-            if has_changed(client, id, resource_version).await? =>
-        {
-            return Err(Error::Conflict { request });
-        }
-        sent => sent?,
-    };
+        unchanged(client, id, resource_version).await?;
+    }
+    let object = sent?;
     parsed(id, &object, request, settings)
 }
 
-async fn has_changed(
+/// Reads the workload whole, as it is at `resource_version`.
+///
+/// # Errors
+/// [`Error::Conflict`] when it has changed since, and whatever else the API server answers.
+pub(super) async fn unchanged(
     client: &Client,
     id: &WorkloadId,
     resource_version: &str,
-) -> Result<bool, Error> {
+) -> Result<DynamicObject, Error> {
     let request = Request::object("get", id.kind.resource(), &id.namespace, &id.name);
     let object = request.send(api(client, id).get(&id.name)).await?;
-    Ok(object.metadata.resource_version.as_deref() != Some(resource_version))
+    if object.metadata.resource_version.as_deref() != Some(resource_version) {
+        return Err(Error::Conflict { request });
+    }
+    Ok(object)
 }
 
 /// Resumes a Deployment that Reloader has paused, as Reloader does.
@@ -369,18 +330,11 @@ pub async fn resume(
     });
     let sent = async {
         api(client, id)
-            .patch(&id.name, &params(), &Patch::Merge(patch))
+            .patch(&id.name, &patch_as_us(), &Patch::Merge(patch))
             .await
     };
     let object = request.send(sent).await?;
     parsed(id, &object, request, settings)
-}
-
-fn params() -> PatchParams {
-    PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    }
 }
 
 fn patch(id: &WorkloadId, resource_version: &str, write: &Write) -> kube::Result<Patch<Value>> {

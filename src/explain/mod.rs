@@ -273,12 +273,8 @@ async fn list(
     policy: &PolicySettings,
     unknown: &mut Vec<String>,
 ) -> BTreeMap<SourceName, Marks> {
-    let mut listed = BTreeMap::new();
-    for kind in policy.followed().filter(|kind| may_use(workload, *kind)) {
-        match source::list(client, kind, &workload.id.namespace, policy).await {
-            Ok(rows) => listed.extend(rows.into_iter().map(|row| (row.id.source, row.marks))),
-            Err(error) => unknown.push(unknown_because(&error)),
-        }
-    }
+    let kinds = policy.followed().filter(|kind| may_use(workload, *kind));
+    let (listed, errors) = source::marks(client, kinds, &workload.id.namespace, policy).await;
+    unknown.extend(errors.iter().map(unknown_because));
     listed
 }

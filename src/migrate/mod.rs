@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::{
     cluster::{
-        discovery,
+        Error, discovery,
         kind::{Kinds, WorkloadKind},
         namespace,
         reloader::{self, Installation},
@@ -195,15 +195,9 @@ impl Survey<'_> {
     }
 
     async fn list(&mut self, namespace: &str) -> BTreeMap<SourceName, Marks> {
-        let mut listed = BTreeMap::new();
-        for kind in self.settings.followed() {
-            match source::list(self.client, kind, namespace, &self.settings).await {
-                Ok(rows) => listed.extend(rows.into_iter().map(|row| (row.id.source, row.marks))),
-                Err(error) => {
-                    self.unknown.insert(error.in_short());
-                }
-            }
-        }
+        let kinds = self.settings.followed();
+        let (listed, errors) = source::marks(self.client, kinds, namespace, &self.settings).await;
+        self.unknown.extend(errors.iter().map(Error::in_short));
         listed
     }
 

@@ -65,7 +65,7 @@ pub struct Engine {
     /// Workloads that wait for a read.
     pub(super) waiting: BTreeMap<SourceId, BTreeSet<WorkloadId>>,
     pub(super) index: Index<WorkloadId>,
-    pub(super) listing: BTreeMap<(String, Scope), BTreeSet<WorkloadId>>,
+    pub(super) listing: BTreeMap<((&'static str, &'static str), Scope), BTreeSet<WorkloadId>>,
     pub(super) selected: Option<Selected>,
     held_key: Option<Arc<HeldKey>>,
     /// When the last look at the key's Secret began that counted.

@@ -72,7 +72,7 @@ impl Engine {
         scope: Scope,
         event: Event<Box<Workload>>,
     ) {
-        let part = (kind.resource(), scope);
+        let part = ((kind.group, kind.plural), scope);
         match event {
             Event::Init => {
                 self.listing.insert(part, BTreeSet::new());
