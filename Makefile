@@ -10,6 +10,8 @@ DENY_VERSION := 0.20.2
 DENY_ROOT := $(CACHE)/tools/cargo-deny-$(DENY_VERSION)
 DENY := $(DENY_ROOT)/bin/cargo-deny
 
+PYTHON ?= python3
+
 # What `image` makes. Its RUSTFLAGS make the program static, pack its relocations, and keep the paths of this machine out.
 IMAGE := restamp:dev
 IMAGE_DIR := target/image
@@ -30,7 +32,7 @@ DEV_HOSTS ?=
 .DEFAULT_GOAL := help
 # The steps of `test` say more in order, and cargo uses every core by itself.
 .NOTPARALLEL:
-.PHONY: help build image image-root image-by-buildah image-by-docker image-check demo cluster dev-certs test test-core test-unit e2e bench-admission ground fmt fmt-check lint deny doc clean needs-rust needs-image-tool
+.PHONY: help build image image-root image-by-buildah image-by-docker image-check demo cluster dev-certs test test-core test-unit test-scripts e2e bench-admission ground fmt fmt-check lint deny doc clean needs-rust needs-image-tool needs-python
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,13 +75,16 @@ cluster: needs-rust ## Start a control plane, print its kubeconfig, and keep it 
 dev-certs: needs-rust ## Make a CA and a serving certificate in DEV_CERTS, for DEV_HOSTS
 	$(CARGO) run --locked --package restamp-dev-certs -- --out $(DEV_CERTS) $(addprefix --host ,$(DEV_HOSTS))
 
-test: fmt-check ground lint deny test-unit e2e ## Everything that a change has to pass
+test: fmt-check ground lint deny test-scripts test-unit e2e ## Everything that a change has to pass
 
 test-core: needs-rust ## The tests of the pure core, in seconds
 	$(CARGO) test --locked --lib stamp::
 
 test-unit: needs-rust ## Every test that needs no cluster
 	$(CARGO) test --locked --workspace
+
+test-scripts: needs-rust needs-python ## The tests of scripts/
+	$(PYTHON) -B scripts/tests.py
 
 # They wait more than they compute, so more of them run at once than there are cores.
 e2e: needs-rust ## The tests on a real API server, or on the cluster of E2E_KUBECONFIG
@@ -123,3 +128,6 @@ needs-rust:
 
 needs-image-tool:
 	@test -n "$(IMAGE_TOOL)" || { echo "An image needs buildah (apt-get install buildah, or your system's like) or docker." >&2; exit 1; }
+
+needs-python:
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python 3 with venv is needed, as '$(PYTHON)': apt-get install python3 python3-venv, or your system's like." >&2; exit 1; }

@@ -1,0 +1,200 @@
+"""The tests of the scripts: `make test-scripts`."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DIGEST = "sha256:" + 64 * "a"
+
+CHANGELOG = """# Changelog
+
+## [Unreleased]
+
+## [1.2.0] - 2026-12-01
+
+### Added
+
+- Something.
+
+## [1.1.0] - 2026-11-01
+
+- **BREAKING** `## [1.2.0]` in a text is no heading.
+"""
+CARGO = '[workspace.package]\nrust-version = "1.95"\n\n[package]\nversion = "1.2.0"\n\n[dependencies]\nx = { version = "9" }\n'
+CHART = "apiVersion: v2\nversion: 1.2.0\nappVersion: {}\ndependencies:\n  - version: 9.9.9\n"
+
+
+def run(root, script, *arguments, **variables):
+    command = [f"{root}/scripts/{script}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **variables})
+
+
+def stand_in(test, name, script):
+    """A PATH on which a program that would reach out is only said to have run."""
+    folder = tempfile.TemporaryDirectory()
+    test.addCleanup(folder.cleanup)
+    program = Path(folder.name, name)
+    program.write_text("#!/bin/sh\n" + script)
+    program.chmod(0o755)
+    return f"{folder.name}:{os.environ['PATH']}"
+
+
+class Repository(unittest.TestCase):
+    """A repository with a version 1.2.0 to release."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+        for needed in ("scripts", "manifests", "certs"):
+            shutil.copytree(ROOT / needed, self.root / needed)
+        self.write("CHANGELOG.md", CHANGELOG)
+        self.write("Cargo.toml", CARGO)
+        self.write("charts/restamp/Chart.yaml", CHART.format('"1.2.0"'))
+
+    def write(self, name, text):
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / name).write_text(text)
+
+
+class Release(Repository):
+    def refused(self, tag, *reasons):
+        check = run(self.root, "release-check", tag)
+        self.assertEqual(check.returncode, 1, check)
+        for reason in reasons:
+            self.assertIn(reason, check.stderr)
+
+    def test_notes_are_the_section_of_the_version_and_nothing_else(self):
+        self.assertEqual(run(self.root, "release-notes", "1.2.0").stdout, "### Added\n\n- Something.\n")
+        self.assertTrue(run(self.root, "release-notes", "1.1.0").stdout.startswith("- **BREAKING**"))
+
+    def test_no_notes_of_what_is_not_there_or_empty(self):
+        for version in ("1.2", "1x2.0", "3.0.0", "Unreleased"):
+            notes = run(self.root, "release-notes", version)
+            self.assertEqual((notes.returncode, notes.stdout), (1, ""))
+            self.assertIn(f"[{version}]", notes.stderr)
+
+    def test_one_version_everywhere_can_be_released(self):
+        check = run(self.root, "release-check", "v1.2.0")
+        self.assertEqual((check.returncode, check.stderr), (0, ""))
+
+    def test_everything_that_differs_is_named(self):
+        self.refused("v1.1.0", "Cargo.toml says '1.2.0'", "the version in charts/restamp", "the appVersion in charts")
+        self.refused("1.2.0", "'1.2.0' is no version with a v")
+        self.refused("v1.2", "is no version")
+        self.write("charts/restamp/Chart.yaml", CHART.format("1.1.9"))
+        self.refused("v1.2.0", "the appVersion in charts/restamp/Chart.yaml says '1.1.9'")
+
+    def test_a_section_without_a_day_or_without_entries_is_not_released(self):
+        self.write("CHANGELOG.md", CHANGELOG.replace(" - 2026-12-01", ""))
+        self.refused("v1.2.0", "no heading '## [1.2.0] - YYYY-MM-DD'")
+        self.write("CHANGELOG.md", CHANGELOG.replace("### Added\n\n- Something.\n", ""))
+        self.refused("v1.2.0", "or nothing in it")
+
+
+class Sbom(unittest.TestCase):
+    def test_it_has_what_is_linked_and_nothing_that_only_tests_or_builds_need(self):
+        sbom = run(ROOT, "sbom", "x86_64-unknown-linux-gnu")
+        self.assertEqual(sbom.returncode, 0, sbom.stderr)
+        sbom = json.loads(sbom.stdout)
+        names = {component["name"] for component in sbom["components"]}
+        self.assertEqual(sbom["metadata"]["component"]["name"], "restamp")
+        self.assertLessEqual({"kube", "ring", "rustls", "webpki-root-certs", "rust-std", "glibc"}, names)
+        self.assertFalse(names & {"restamp", "restamp-test-cluster", "proptest", "rcgen", "serde_derive", "cc"})
+        for component in sbom["components"]:
+            if component["purl"].startswith("pkg:cargo/"):
+                self.assertRegex(component["hashes"][0]["content"], "^[0-9a-f]{64}$")
+                self.assertTrue(component["licenses"][0]["expression"])
+
+
+@unittest.skipUnless(shutil.which("kubectl"), "needs kubectl")
+class InstallManifest(unittest.TestCase):
+    def test_every_container_has_the_image_by_its_digest(self):
+        image = f"registry.example/team/restamp@{DIGEST}"
+        manifest = run(ROOT, "install-manifest", image)
+        images = re.findall(r"\bimage: (.*)$", manifest.stdout, re.MULTILINE)
+        self.assertEqual(set(images), {image}, manifest.stderr)
+
+    def test_a_tag_is_refused(self):
+        for image in ("restamp:1.2.0", "restamp@sha256:abc", f"@{DIGEST}"):
+            manifest = run(ROOT, "install-manifest", image)
+            self.assertEqual((manifest.returncode, manifest.stdout), (1, ""))
+            self.assertIn("is no NAME@sha256:DIGEST", manifest.stderr)
+
+
+class PushChart(unittest.TestCase):
+    PUSHED = 'case $1 in package) : > "$3/restamp-1.2.0.tgz" ;; push) test -f "$2" && {} ;; esac\n'
+
+    def push(self, said):
+        path = stand_in(self, "helm", self.PUSHED.format(said))
+        return run(ROOT, "push-chart", "registry.example/charts", PATH=path)
+
+    def test_it_says_the_digest_that_helm_says_on_either_stream(self):
+        for stream in ("", " >&2"):
+            pushed = self.push(f"printf 'Pushed: %s\\nDigest: {DIGEST}\\n' \"$3\"{stream}")
+            self.assertEqual(pushed.stdout, f"{DIGEST}\n", pushed.stderr)
+
+    def test_no_push_and_no_digest_are_failures(self):
+        for said in ("{ echo denied >&2; exit 1; }", "echo done"):
+            pushed = self.push(said)
+            self.assertEqual((pushed.returncode, pushed.stdout), (1, ""))
+            self.assertRegex(pushed.stderr, "denied|helm said no digest: done")
+
+
+@unittest.skipUnless(shutil.which("kubectl"), "needs kubectl")
+class ReleaseGithub(Repository):
+    IMAGE, CHART = f"registry.example/restamp@{DIGEST}", f"registry.example/charts/restamp@{DIGEST}"
+
+    def release(self, **variables):
+        path = stand_in(self, "gh", 'echo "gh $@"; cat "$8"; grep -c "image: .*@sha256" "${10}"\n')
+        return run(self.root, "release-github", "v1.2.0", self.IMAGE, self.CHART, "a.json", "b.json", PATH=path, **variables)
+
+    def test_the_release_has_notes_manifest_and_files(self):
+        made = self.release()
+        said, *notes, images = made.stdout.splitlines()
+        self.assertRegex(said, "^gh release create v1.2.0 --verify-tag .* --prerelease=false .*/install.yaml a.json b.json$")
+        for text in ("- Something.", self.IMAGE, self.CHART):
+            self.assertIn(text, "\n".join(notes))
+        self.assertGreater(int(images), 0)
+
+    def test_a_dry_run_makes_none(self):
+        made = self.release(DRY_RUN="1")
+        self.assertTrue(made.stdout.startswith("### Added"), made)
+        self.assertNotIn("gh release", made.stdout)
+
+
+@unittest.skipUnless(shutil.which("buildah"), "needs buildah")
+class PushImage(unittest.TestCase):
+    def test_archives_of_two_architectures_make_one_image(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        archives = [self.archive(folder.name, architecture) for architecture in ("amd64", "arm64")]
+        pushed = run(ROOT, "push-image", f"oci:{folder.name}/pushed:1.2.0", *archives)
+        self.assertRegex(pushed.stdout, r"\Asha256:[0-9a-f]{64}\n\Z", pushed.stderr)
+        again = run(ROOT, "push-image", f"oci:{folder.name}/again:1.2.0", *archives)
+        self.assertEqual(pushed.stdout, again.stdout)
+        index = Path(folder.name, "pushed/blobs", pushed.stdout.strip().replace(":", "/"))
+        manifests = json.loads(index.read_text())["manifests"]
+        platforms = {(one["platform"]["os"], one["platform"]["architecture"]) for one in manifests}
+        self.assertEqual(platforms, {("linux", "amd64"), ("linux", "arm64")})
+
+    def archive(self, folder, architecture):
+        def buildah(*arguments):
+            subprocess.run(["buildah", *arguments], cwd=folder, check=True, capture_output=True)
+
+        Path(folder, "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+        image = f"restamp-test-{architecture}:dev"
+        buildah("build", "--timestamp", "0", "--arch", architecture, "--tag", image, ".")
+        self.addCleanup(buildah, "rmi", image)
+        buildah("push", image, f"docker-archive:{folder}/{architecture}.tar:docker.io/library/{image}")
+        return f"{folder}/{architecture}.tar"
+
+
+if __name__ == "__main__":
+    unittest.main()
