@@ -10,7 +10,19 @@ DENY_VERSION := 0.20.2
 DENY_ROOT := $(CACHE)/tools/cargo-deny-$(DENY_VERSION)
 DENY := $(DENY_ROOT)/bin/cargo-deny
 
+# The linters of scripts and workflows. The mark is made when all of them are there.
 PYTHON ?= python3
+GO ?= go
+ACTIONLINT_VERSION := 1.7.12
+LINT_REQUIREMENTS := scripts/lint-requirements.txt
+LINT_ROOT := $(CACHE)/tools/lint-$(ACTIONLINT_VERSION)-$(firstword $(shell cksum < $(LINT_REQUIREMENTS)))
+LINT_MARK := $(LINT_ROOT)/complete
+SHELL_SCRIPTS = $(shell awk 'FNR == 1 && /^\#!.*sh$$/ { print FILENAME }' .ci/* scripts/*)
+
+# How much `fuzz` does: cases for each property, and histories for each simulation. Every second starts with others.
+FUZZ_CASES ?= 10000
+FUZZ_HISTORIES ?= 50
+FUZZ_FIRST := $(shell date +%s)
 
 # What `image` makes. Its RUSTFLAGS make the program static, pack its relocations, and keep the paths of this machine out.
 IMAGE := restamp:dev
@@ -32,7 +44,7 @@ DEV_HOSTS ?=
 .DEFAULT_GOAL := help
 # The steps of `test` say more in order, and cargo uses every core by itself.
 .NOTPARALLEL:
-.PHONY: help build image image-root image-by-buildah image-by-docker image-check demo cluster dev-certs test test-core test-unit test-scripts e2e bench-admission ground fmt fmt-check lint deny doc clean needs-rust needs-image-tool needs-python
+.PHONY: help build image image-root image-by-buildah image-by-docker image-check demo cluster dev-certs test test-core test-unit test-scripts fuzz e2e bench-admission ground fmt fmt-check lint lint-workflows deny advisories doc clean needs-rust needs-image-tool needs-python needs-go
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,7 +87,7 @@ cluster: needs-rust ## Start a control plane, print its kubeconfig, and keep it 
 dev-certs: needs-rust ## Make a CA and a serving certificate in DEV_CERTS, for DEV_HOSTS
 	$(CARGO) run --locked --package restamp-dev-certs -- --out $(DEV_CERTS) $(addprefix --host ,$(DEV_HOSTS))
 
-test: fmt-check ground lint deny test-scripts test-unit e2e ## Everything that a change has to pass
+test: fmt-check ground lint lint-workflows deny test-scripts test-unit e2e ## Everything that a change has to pass
 
 test-core: needs-rust ## The tests of the pure core, in seconds
 	$(CARGO) test --locked --lib stamp::
@@ -85,6 +97,11 @@ test-unit: needs-rust ## Every test that needs no cluster
 
 test-scripts: needs-rust needs-python ## The tests of scripts/
 	$(PYTHON) -B scripts/tests.py
+
+# In a failure stands what to run again: of a simulation its seed, of a property its smallest case.
+fuzz: needs-rust ## The properties and simulations, with more cases than in test-unit, and new ones
+	PROPTEST_CASES=$(FUZZ_CASES) $(CARGO) test --locked --lib
+	SIMULATE=$(FUZZ_FIRST)..$$(($(FUZZ_FIRST) + $(FUZZ_HISTORIES) - 1)) $(CARGO) test --locked --test it -- simulation
 
 # They wait more than they compute, so more of them run at once than there are cores.
 e2e: needs-rust ## The tests on a real API server, or on the cluster of E2E_KUBECONFIG
@@ -108,8 +125,26 @@ fmt-check: needs-rust ## Check that the code is formatted
 lint: needs-rust ## Clippy; every warning is an error
 	$(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
 
+lint-workflows: $(LINT_MARK) ## Lint scripts, Dockerfile and workflows
+	$(LINT_ROOT)/bin/shellcheck $(SHELL_SCRIPTS)
+	$(LINT_ROOT)/bin/hadolint Dockerfile
+	$(LINT_ROOT)/bin/actionlint -shellcheck $(LINT_ROOT)/bin/shellcheck
+	$(LINT_ROOT)/bin/zizmor --offline --quiet --persona pedantic .github
+
+$(LINT_MARK): | needs-python needs-go
+	@echo "Installing actionlint, hadolint, shellcheck and zizmor, once."
+	rm -rf $(LINT_ROOT)
+	$(PYTHON) -m venv $(LINT_ROOT)
+	$(LINT_ROOT)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes --requirement $(LINT_REQUIREMENTS)
+	GOBIN=$(LINT_ROOT)/bin $(GO) install github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION)
+	@touch $@
+
 deny: needs-rust $(DENY) ## Check dependencies: bans, licenses, sources
 	$(DENY) --locked check bans licenses sources
+
+# Not part of `test`: what was good yesterday can fail today, and the database of advisories has to be fetched.
+advisories: needs-rust $(DENY) ## Check dependencies for known vulnerabilities
+	$(DENY) --locked check advisories
 
 $(DENY): | needs-rust
 	@echo "Building cargo-deny $(DENY_VERSION), once; this takes about 3 minutes."
@@ -131,3 +166,6 @@ needs-image-tool:
 
 needs-python:
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python 3 with venv is needed, as '$(PYTHON)': apt-get install python3 python3-venv, or your system's like." >&2; exit 1; }
+
+needs-go:
+	@command -v $(GO) >/dev/null || { echo "Go is needed, as '$(GO)': see https://go.dev/doc/install." >&2; exit 1; }

@@ -98,6 +98,28 @@ class Release(Repository):
         self.refused("v1.2.0", "or nothing in it")
 
 
+class Workflows(unittest.TestCase):
+    def text(self):
+        return "".join(path.read_text() for path in sorted(ROOT.glob(".github/workflows/*.yml")))
+
+    def test_they_call_commands_that_there_are(self):
+        there = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+        if not (ROOT / "charts").exists():
+            there.add("chart")  # comes with the chart
+        called = {word for line in re.findall(r"run: make (.*)", self.text()) for word in line.split() if "=" not in word}
+        self.assertTrue(called)
+        self.assertFalse(called - there)
+        for script in set(re.findall(r"scripts/[a-z0-9-]+", self.text())) - {"scripts/lint-requirements"}:
+            self.assertTrue((ROOT / script).is_file(), script)
+
+    def test_kind_has_the_oldest_and_the_newest_kubernetes_that_are_promised(self):
+        versions = re.findall(r"- kubernetes: \"(.*)\"", self.text())
+        images = re.findall(r"image: kindest/node:v(\d+\.\d+)\.\d+@sha256:[0-9a-f]{64}$", self.text(), re.MULTILINE)
+        promised = re.search(r"Kubernetes (1\.\d+) or newer; the tests run on (1\.\d+)\.", (ROOT / "README.md").read_text())
+        self.assertEqual(versions, list(promised.groups()))
+        self.assertEqual(images, versions)
+
+
 class Sbom(unittest.TestCase):
     def test_it_has_what_is_linked_and_nothing_that_only_tests_or_builds_need(self):
         sbom = run(ROOT, "sbom", "x86_64-unknown-linux-gnu")
