@@ -35,14 +35,14 @@ def run(root, script, *arguments, **variables):
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **variables})
 
 
-def stand_in(test, name, script):
+def stand_in(test, name, script, path=None):
     """A PATH on which a program that would reach out is only said to have run."""
     folder = tempfile.TemporaryDirectory()
     test.addCleanup(folder.cleanup)
     program = Path(folder.name, name)
     program.write_text("#!/bin/sh\n" + script)
     program.chmod(0o755)
-    return f"{folder.name}:{os.environ['PATH']}"
+    return f"{folder.name}:{path or os.environ['PATH']}"
 
 
 class Repository(unittest.TestCase):
@@ -118,6 +118,35 @@ class Workflows(unittest.TestCase):
         promised = re.search(r"Kubernetes (1\.\d+) or newer; the tests run on (1\.\d+)\.", (ROOT / "README.md").read_text())
         self.assertEqual(versions, list(promised.groups()))
         self.assertEqual(images, versions)
+
+
+class E2eOnKind(unittest.TestCase):
+    GO = r"""cat > "$GOBIN/kind" <<'END'
+#!/bin/sh
+echo "kind $*"
+END
+chmod +x "$GOBIN/kind"; echo "go $*"
+"""
+
+    def on_kind(self, make):
+        programs = {"go": self.GO, "docker": "printf 'fc00::1\\n172.18.0.1\\n'\n", "make": make}
+        path = os.environ["PATH"]
+        for name, script in programs.items():
+            path = stand_in(self, name, script, path)
+        return run(ROOT, "e2e-on-kind", "0.33.0", "kindest/node:v1.37.0", PATH=path)
+
+    def test_the_tests_get_the_cluster_and_this_machines_address_and_it_is_deleted(self):
+        for code in (0, 3):
+            ran = self.on_kind(f'echo "make $* $E2E_KUBECONFIG $E2E_WEBHOOK_HOST"; exit {code}\n')
+            self.assertEqual(ran.returncode, code, ran)
+            installed, created, tested, deleted = ran.stdout.splitlines()
+            self.assertEqual(installed, "go install sigs.k8s.io/kind@v0.33.0")
+            kubeconfig, name = re.fullmatch(
+                "kind create cluster --image kindest/node:v1.37.0 --kubeconfig (.*) --wait 3m --name (.*)", created
+            ).groups()
+            self.assertEqual(tested, f"make e2e {kubeconfig} 172.18.0.1")
+            self.assertEqual(deleted, f"kind delete cluster --name {name}")
+            self.assertFalse(Path(kubeconfig).parent.exists())
 
 
 class Sbom(unittest.TestCase):
