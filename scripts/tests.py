@@ -28,6 +28,15 @@ CHANGELOG = """# Changelog
 """
 CARGO = '[workspace.package]\nrust-version = "1.95"\n\n[package]\nversion = "1.2.0"\n\n[dependencies]\nx = { version = "9" }\n'
 CHART = "apiVersion: v2\nversion: 1.2.0\nappVersion: {}\ndependencies:\n  - version: 9.9.9\n"
+VALUES = """global:
+  tag: other
+image:
+  # Its repository.
+  repository: "restamp"
+  tag: "dev"
+webhook:
+  repository: other
+"""
 
 
 def run(root, script, *arguments, **variables):
@@ -179,12 +188,29 @@ class InstallManifest(unittest.TestCase):
             self.assertIn("is no NAME@sha256:DIGEST", manifest.stderr)
 
 
-class PushChart(unittest.TestCase):
-    PUSHED = 'case $1 in package) : > "$3/restamp-1.2.0.tgz" ;; push) test -f "$2" && {} ;; esac\n'
+class PushChart(Repository):
+    # Its package is the values alone.
+    HELM = 'case $1 in package) cp "$4/values.yaml" "$3/restamp-1.2.0.tgz" ;; push) cp "$2" {} && {} ;; esac\n'
+
+    def setUp(self):
+        super().setUp()
+        self.write("charts/restamp/values.yaml", VALUES)
 
     def push(self, said):
-        path = stand_in(self, "helm", self.PUSHED.format(said))
-        return run(ROOT, "push-chart", "registry.example/charts", PATH=path)
+        path = stand_in(self, "helm", self.HELM.format(self.root / "pushed", said))
+        return run(self.root, "push-chart", "registry.example/charts", "registry.example:5000/restamp:1.2.0", PATH=path)
+
+    def test_it_has_the_published_image_and_else_what_it_had(self):
+        self.push(f"echo Digest: {DIGEST}")
+        image = VALUES.replace('"restamp"', '"registry.example:5000/restamp"').replace('"dev"', '"1.2.0"')
+        self.assertEqual((self.root / "pushed").read_text(), image)
+        self.assertEqual((self.root / "charts/restamp/values.yaml").read_text(), VALUES)
+
+    def test_values_without_a_place_for_it_are_refused(self):
+        self.write("charts/restamp/values.yaml", VALUES.replace('  tag: "dev"\n', ""))
+        pushed = self.push(f"echo Digest: {DIGEST}")
+        self.assertEqual((pushed.returncode, pushed.stdout), (1, ""))
+        self.assertIn("no image.tag", pushed.stderr)
 
     def test_it_says_the_digest_that_helm_says_on_either_stream(self):
         for stream in ("", " >&2"):
