@@ -113,7 +113,8 @@ bench-admission: needs-rust ## What the webhook adds to a CREATE (docs/benchmark
 # Builds the control plane unless it has been built already, so that what is missing for it is said first.
 ground: needs-rust
 ifndef E2E_KUBECONFIG
-	$(CLUSTER) build
+	$(CLUSTER) build --with helm
+	if $(CLUSTER) nodes; then $(CLUSTER) build --with nodes; fi
 endif
 
 fmt: needs-rust ## Format the code

@@ -3,28 +3,17 @@
 use crate::{cache, compile, progress::say, toolchain};
 use anyhow::{Context, Result};
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs, iter,
     path::{Path, PathBuf},
 };
 
-/// A program that is built from the pinned Go module.
+/// A program that is built from a pinned Go module.
 pub(crate) struct Tool {
     pub(crate) name: &'static str,
     pub(crate) package: &'static str,
 }
-
-/// In the order of building: each shares packages with those before it.
-pub(crate) const TOOLS: [Tool; 6] = [
-    Tool::new("etcd", "go.etcd.io/etcd/server/v3"),
-    Tool::new("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-    Tool::new(
-        "kube-controller-manager",
-        "k8s.io/kubernetes/cmd/kube-controller-manager",
-    ),
-    Tool::new("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
-    Tool::new("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
-    Tool::new("kwok", "sigs.k8s.io/kwok/cmd/kwok"),
-];
 
 impl Tool {
     const fn new(name: &'static str, package: &'static str) -> Self {
@@ -32,16 +21,88 @@ impl Tool {
     }
 }
 
-/// The Go module that pins every version.
+/// The programs of one Go module.
+pub(crate) struct Set {
+    /// Whose programs they are.
+    pub(crate) project: &'static str,
+    /// The folder of the module, below this package.
+    folder: &'static str,
+    /// The module whose version names that of the set.
+    main_module: &'static str,
+    /// How long the first build takes, for people.
+    pub(crate) takes: &'static str,
+    /// In the order of building: each shares packages with those before it.
+    pub(crate) tools: &'static [Tool],
+    /// Build tags.
+    pub(crate) tags: &'static str,
+}
+
+/// The control plane, simulated nodes, and what real ones have of Kubernetes itself.
+pub(crate) const KUBERNETES: Set = Set {
+    project: "Kubernetes",
+    folder: "",
+    main_module: "k8s.io/kubernetes",
+    takes: "10-15 minutes",
+    tools: &[
+        Tool::new("etcd", "go.etcd.io/etcd/server/v3"),
+        Tool::new("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+        Tool::new(
+            "kube-controller-manager",
+            "k8s.io/kubernetes/cmd/kube-controller-manager",
+        ),
+        Tool::new("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+        Tool::new("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+        Tool::new("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+        Tool::new("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+        Tool::new("kwok", "sigs.k8s.io/kwok/cmd/kwok"),
+    ],
+    tags: "",
+};
+
+/// Both Helms that people install charts with.
+pub(crate) const HELM: Set = Set {
+    project: "Helm",
+    folder: "helm",
+    main_module: "helm.sh/helm/v4",
+    takes: "4 minutes",
+    tools: &[
+        Tool::new("helm", "helm.sh/helm/v4/cmd/helm"),
+        Tool::new("helm3", "helm.sh/helm/v3/cmd/helm"),
+    ],
+    tags: "",
+};
+
+/// What runs the containers of real nodes.
+pub(crate) const CONTAINERD: Set = Set {
+    project: "containerd",
+    folder: "containerd",
+    main_module: "github.com/containerd/containerd/v2",
+    takes: "3 minutes",
+    tools: &[
+        Tool::new(
+            "containerd",
+            "github.com/containerd/containerd/v2/cmd/containerd",
+        ),
+        Tool::new(
+            "containerd-shim-runc-v2",
+            "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+        ),
+        Tool::new("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
+    ],
+    tags: "no_btrfs,no_devmapper,no_zfs",
+};
+
+/// The Go module that pins every version of a set.
 pub(crate) struct Module {
     pub(crate) dir: PathBuf,
+    pub(crate) set: &'static Set,
     text: String,
     sum: Vec<u8>,
 }
 
 impl Module {
-    fn load() -> Result<Self> {
-        let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    fn load(set: &'static Set) -> Result<Self> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(set.folder);
         let missing = || {
             let dir = dir.display();
             format!(
@@ -50,7 +111,12 @@ impl Module {
         };
         let text = fs::read_to_string(dir.join("go.mod")).with_context(missing)?;
         let sum = fs::read(dir.join("go.sum")).with_context(missing)?;
-        Ok(Self { dir, text, sum })
+        Ok(Self {
+            dir,
+            set,
+            text,
+            sum,
+        })
     }
 
     /// The Go version that the module needs.
@@ -58,15 +124,17 @@ impl Module {
         directive(&self.text, &["go"]).context("go.mod has no line `go VERSION`")
     }
 
-    /// The version of Kubernetes, such as `v1.37.0`.
-    fn kubernetes_version(&self) -> Result<&str> {
-        directive(&self.text, &["require", "k8s.io/kubernetes"])
-            .context("go.mod has no line `require k8s.io/kubernetes VERSION`")
+    /// The version of the set, such as `v1.37.0`.
+    fn version(&self) -> Result<&str> {
+        let name = self.set.main_module;
+        let line = directive(&self.text, &["require", name]);
+        line.or_else(|| directive(&self.text, &[name]))
+            .with_context(|| format!("go.mod does not require {name}"))
     }
 
-    /// The linker flags, which tell the binaries the version that they are.
+    /// The linker flags, which tell the programs of Kubernetes the version that they are.
     pub(crate) fn ldflags(&self) -> Result<String> {
-        let version = self.kubernetes_version()?;
+        let version = self.version()?;
         let mut numbers = version.trim_start_matches('v').split('.');
         let mut number = || numbers.next().context("go.mod: odd version of Kubernetes");
         let set = [
@@ -80,7 +148,7 @@ impl Module {
     }
 
     fn cache_folder(&self) -> Result<PathBuf> {
-        let flags = [compile::FLAGS.join(" "), self.ldflags()?].join(" ");
+        let flags = [&compile::FLAGS.join(" "), self.set.tags, &self.ldflags()?].join(" ");
         let platform = format!("{} {}", env::consts::OS, env::consts::ARCH);
         cache::folder(&[
             self.text.as_bytes(),
@@ -102,8 +170,9 @@ fn directive<'a>(text: &'a str, words: &[&str]) -> Option<&'a str> {
     })
 }
 
-/// The folder with the built binaries.
+/// The folder with the built binaries of a set.
 pub(crate) struct Binaries {
+    set: &'static Set,
     dir: PathBuf,
     version: String,
 }
@@ -113,7 +182,7 @@ impl Binaries {
         &self.dir
     }
 
-    /// The version of Kubernetes, such as `1.37.0`.
+    /// Their version, such as `1.37.0`.
     pub(crate) fn version(&self) -> &str {
         &self.version
     }
@@ -122,26 +191,39 @@ impl Binaries {
         self.dir.join(name)
     }
 
+    /// PATH with them in it, first.
+    pub(crate) fn in_path(&self) -> Result<OsString> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let folders = iter::once(self.dir.clone()).chain(env::split_paths(&path));
+        env::join_paths(folders).context("PATH cannot be extended")
+    }
+
     /// The folder with kwok's Stage files.
     pub(crate) fn stages(&self) -> PathBuf {
         self.dir.join("stages")
     }
 
+    /// Whether kwok is among them.
+    pub(crate) fn has_stages(&self) -> bool {
+        self.set.tools.iter().any(|tool| tool.name == "kwok")
+    }
+
     fn complete(&self) -> bool {
-        self.missing() == 0 && self.stages().exists()
+        self.missing() == 0 && (!self.has_stages() || self.stages().exists())
     }
 
     fn missing(&self) -> usize {
         let missing = |tool: &&Tool| !self.path(tool.name).exists();
-        TOOLS.iter().filter(missing).count()
+        self.set.tools.iter().filter(missing).count()
     }
 }
 
 /// Builds what is not in the cache folder yet. With all there, nothing but the folder is needed.
-pub(crate) fn ensure() -> Result<Binaries> {
-    let module = Module::load()?;
-    let version = module.kubernetes_version()?;
+pub(crate) fn ensure(set: &'static Set) -> Result<Binaries> {
+    let module = Module::load(set)?;
+    let version = module.version()?;
     let binaries = Binaries {
+        set,
         dir: module.cache_folder()?,
         version: version.trim_start_matches('v').to_owned(),
     };
@@ -149,7 +231,7 @@ pub(crate) fn ensure() -> Result<Binaries> {
         return Ok(binaries);
     }
     let go = toolchain::find(&module)?;
-    toolchain::check_disk(&go, binaries.dir(), (binaries.missing(), TOOLS.len()))?;
+    toolchain::check_disk(&go, binaries.dir(), (binaries.missing(), set.tools.len()))?;
     fs::create_dir_all(binaries.dir())
         .with_context(|| format!("cannot create {}", binaries.dir().display()))?;
     let _lock = cache::lock(binaries.dir(), || {
@@ -167,14 +249,21 @@ mod tests {
 
     #[test]
     fn go_mod_names_the_same_tools() {
-        let module = Module::load().unwrap();
-        let block = module.text.split_once("tool (").unwrap().1;
-        let block = block.split_once(')').unwrap().0;
-        let mut pinned: Vec<_> = block.split_whitespace().collect();
-        let mut ours: Vec<_> = TOOLS.iter().map(|tool| tool.package).collect();
-        pinned.sort_unstable();
-        ours.sort_unstable();
-        assert_eq!(ours, pinned);
+        for set in [&KUBERNETES, &HELM, &CONTAINERD] {
+            let module = Module::load(set).unwrap();
+            let block = module.text.split_once("tool (").unwrap().1;
+            let block = block.split_once(')').unwrap().0;
+            let mut pinned: Vec<_> = block.split_whitespace().collect();
+            let mut ours: Vec<_> = set.tools.iter().map(|tool| tool.package).collect();
+            pinned.sort_unstable();
+            ours.sort_unstable();
+            assert_eq!(ours, pinned);
+            assert!(
+                module.version().unwrap().starts_with('v'),
+                "{}",
+                set.project
+            );
+        }
     }
 
     #[test]
@@ -182,6 +271,7 @@ mod tests {
         let text = "module x\n\ngo 1.30.1\n\nrequire k8s.io/kubernetes v1.40.2\n";
         let module = Module {
             dir: PathBuf::new(),
+            set: &KUBERNETES,
             text: text.to_owned(),
             sum: Vec::new(),
         };
@@ -195,7 +285,8 @@ mod tests {
     #[test]
     fn every_part_is_built() {
         for part in restamp_test_cluster::Part::ALL {
-            assert!(TOOLS.iter().any(|tool| tool.name == part.name()), "{part}");
+            let mut tools = KUBERNETES.tools.iter();
+            assert!(tools.any(|tool| tool.name == part.name()), "{part}");
         }
     }
 }

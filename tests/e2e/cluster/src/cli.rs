@@ -1,9 +1,15 @@
-use crate::{binaries, exec, progress::say, up};
+use crate::{
+    binaries::{self, CONTAINERD, HELM, KUBERNETES, Set},
+    exec::{self, Wanted},
+    nodes::requirements,
+    progress::say,
+    up,
+};
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
-use std::{ffi::OsString, path::PathBuf};
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
 
-/// A Kubernetes control plane with simulated nodes, from pinned sources, without root or Docker.
+/// A Kubernetes control plane with simulated or real nodes, from pinned sources, without Docker.
 #[derive(Parser)]
 #[command(name = "restamp-test-cluster", version)]
 struct Cli {
@@ -14,7 +20,15 @@ struct Cli {
 #[derive(Subcommand)]
 enum Action {
     /// Build Kubernetes, unless it has been built already.
-    Build,
+    Build {
+        /// What else is built.
+        #[arg(long)]
+        with: Vec<With>,
+    },
+    /// Say whether there can be real nodes here, and install what is missing for them where that is one command.
+    ///
+    /// Exits with 1 and the reason if there can be none.
+    Nodes,
     /// Start a cluster, say where it is, and run it until standard input ends.
     ///
     /// Prints one line of JSON when it is ready. Then it takes one command per line, `stop PART`,
@@ -31,30 +45,57 @@ enum Action {
     ///
     /// The command finds it by E2E_KUBECONFIG, E2E_AUDIT_LOG, E2E_KUBECTL and E2E_CLUSTER_BIN. If
     /// E2E_KUBECONFIG is set already, the command runs on that cluster.
-    Exec {
-        /// The command and its arguments, after `--`.
-        #[arg(last = true, required = true)]
-        command: Vec<OsString>,
-    },
+    Exec(Wanted),
+}
+
+/// What not every user of the cluster needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum With {
+    /// `helm` (4) and `helm3` in PATH.
+    Helm,
+    /// Real nodes in the place of simulated ones, in namespaces of their own. Needs root; where it cannot be had, the
+    /// command runs without a cluster and finds the reason in E2E_NO_NODES.
+    Nodes,
+}
+
+impl With {
+    /// What is built for it.
+    pub(crate) fn set(self) -> &'static Set {
+        match self {
+            With::Helm => &HELM,
+            With::Nodes => &CONTAINERD,
+        }
+    }
 }
 
 /// Does what the command line says, and returns the exit code.
 pub(crate) fn run() -> Result<u8> {
     match Cli::parse().command {
-        Action::Build => build().map(|()| 0),
+        Action::Build { with } => build(&with).map(|()| 0),
+        Action::Nodes => Ok(nodes()),
         Action::Up { dir, stay } => runtime()?.block_on(up::run(dir.as_deref(), stay)),
-        Action::Exec { command } => runtime()?.block_on(exec::run(&command)),
+        Action::Exec(wanted) => runtime()?.block_on(exec::run(&wanted)),
     }
 }
 
-fn build() -> Result<()> {
-    let binaries = binaries::ensure()?;
-    say(format_args!(
-        "Kubernetes {} is in {}",
-        binaries.version(),
-        binaries.dir().display()
-    ));
+fn build(with: &[With]) -> Result<()> {
+    for set in [&KUBERNETES]
+        .into_iter()
+        .chain(with.iter().map(|with| with.set()))
+    {
+        let binaries = binaries::ensure(set)?;
+        let (version, dir) = (binaries.version(), binaries.dir().display());
+        say(format_args!("{} {version} is in {dir}", set.project));
+    }
     Ok(())
+}
+
+fn nodes() -> u8 {
+    let problem = requirements::problem();
+    if let Some(problem) = &problem {
+        say(format_args!("no real nodes: {problem}"));
+    }
+    u8::from(problem.is_some())
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
@@ -81,9 +122,9 @@ mod tests {
     #[test]
     fn exec_leaves_the_options_of_the_command_alone() {
         let cli = Cli::parse_from(["restamp-test-cluster", "exec", "--", "ls", "-l", "--", "x"]);
-        let Action::Exec { command } = cli.command else {
+        let Action::Exec(wanted) = cli.command else {
             unreachable!()
         };
-        assert_eq!(command, ["ls", "-l", "--", "x"]);
+        assert_eq!(wanted.command, ["ls", "-l", "--", "x"]);
     }
 }

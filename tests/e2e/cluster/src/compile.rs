@@ -1,7 +1,7 @@
 //! Builds the binaries with `go build`, one after the other (each uses every core itself).
 
 use crate::{
-    binaries::{Binaries, Module, TOOLS, Tool},
+    binaries::{Binaries, Module, Tool},
     progress::{Progress, say},
     toolchain::Go,
 };
@@ -28,12 +28,14 @@ const KEPT_LINES: usize = 20;
 /// Builds what `binaries` lacks. An interrupted build goes on where it was.
 pub(crate) fn all(go: &Go, module: &Module, binaries: &Binaries) -> Result<()> {
     say(format_args!(
-        "The first run builds Kubernetes {} from source, about 10-15 minutes on 2 cores, once.",
-        binaries.version()
+        "The first run builds {} {} from source, about {} on 2 cores, once.",
+        module.set.project,
+        binaries.version(),
+        module.set.takes
     ));
     let mut seen = BTreeSet::new();
-    for (number, tool) in (1..).zip(&TOOLS) {
-        let label = format!("[{number}/{}] {}", TOOLS.len(), tool.name);
+    for (number, tool) in (1..).zip(module.set.tools) {
+        let label = format!("[{number}/{}] {}", module.set.tools.len(), tool.name);
         let mut progress = Progress::start(label);
         let packages = packages(go, module, tool, &mut progress)?;
         let new: BTreeSet<_> = packages.difference(&seen).cloned().collect();
@@ -43,7 +45,10 @@ pub(crate) fn all(go: &Go, module: &Module, binaries: &Binaries) -> Result<()> {
         }
         seen.extend(new);
     }
-    copy_stages(go, module, &binaries.stages())
+    if binaries.has_stages() {
+        copy_stages(go, module, &binaries.stages())?;
+    }
+    Ok(())
 }
 
 fn packages(
@@ -53,7 +58,8 @@ fn packages(
     progress: &mut Progress,
 ) -> Result<BTreeSet<String>> {
     let mut command = go.command(&module.dir);
-    command.args(["list", "-mod=readonly", "-deps", tool.package]);
+    command.args(["list", "-mod=readonly", "-deps", "-tags", module.set.tags]);
+    command.arg(tool.package);
     let mut downloads = 0;
     let list = run(command, |line| {
         let download = line.is_some_and(|line| line.starts_with("go: downloading "));
@@ -78,8 +84,9 @@ fn build(
 ) -> Result<()> {
     let unfinished = binaries.path(&format!("{}.unfinished", tool.name));
     let mut command = go.command(&module.dir);
-    command.args(FLAGS).args(["-v", "-ldflags"]);
-    command.arg(module.ldflags()?).arg("-o").arg(&unfinished);
+    command.args(FLAGS).args(["-v", "-tags", module.set.tags]);
+    command.args(["-ldflags", &module.ldflags()?]);
+    command.arg("-o").arg(&unfinished);
     command.arg(tool.package);
     let mut done = 0;
     let built = run(command, |line| {

@@ -1,6 +1,10 @@
 //! How each part is run.
 
-use crate::{binaries::Binaries, layout::Layout};
+use crate::{
+    binaries::Binaries,
+    layout::Layout,
+    nodes::{API_SERVER, Real},
+};
 use anyhow::{Context, Result};
 use restamp_test_cluster::Part;
 use std::{
@@ -19,13 +23,18 @@ const ISSUER: &str = "https://kubernetes.default.svc";
 pub(crate) const FAKE_NODE: (&str, &str) = ("kwok.x-k8s.io/node", "fake");
 
 /// The command that runs `part`, its output appended to the part's log.
-pub(crate) fn command(part: Part, layout: &Layout, binaries: &Binaries) -> Result<Command> {
+pub(crate) fn command(
+    part: Part,
+    layout: &Layout,
+    binaries: &Binaries,
+    real: Option<&Real>,
+) -> Result<Command> {
     let path = layout.log(part);
     let log = File::options().create(true).append(true).open(&path);
     let log = log.with_context(|| format!("cannot open {}", path.display()))?;
     let mut command = Command::new(binaries.path(part.name()));
     command
-        .args(arguments(part, layout, binaries)?)
+        .args(arguments(part, layout, binaries, real)?)
         // Of its own, so that Ctrl-C reaches only us and we end the parts in order.
         .process_group(0)
         .env_remove("KUBECONFIG")
@@ -35,10 +44,22 @@ pub(crate) fn command(part: Part, layout: &Layout, binaries: &Binaries) -> Resul
     Ok(command)
 }
 
-fn arguments(part: Part, layout: &Layout, binaries: &Binaries) -> Result<Vec<String>> {
+fn arguments(
+    part: Part,
+    layout: &Layout,
+    binaries: &Binaries,
+    real: Option<&Real>,
+) -> Result<Vec<String>> {
     Ok(match part {
         Part::Etcd => etcd(layout),
-        Part::ApiServer => api_server(layout),
+        Part::ApiServer => {
+            let mut arguments = api_server(layout);
+            arguments.extend(match real {
+                None => on_loopback(),
+                Some(_) => beside_nodes(layout),
+            });
+            arguments
+        }
         Part::ControllerManager => controller_manager(layout),
         Part::Scheduler => client_of(layout, part),
         Part::Kwok => kwok(layout, &stage_files(&binaries.stages())?),
@@ -61,9 +82,6 @@ fn api_server(layout: &Layout) -> Vec<String> {
     let pki = |name: &str| layout.pki(name).display().to_string();
     vec![
         option("etcd-servers", layout.etcd_url()),
-        option("bind-address", "127.0.0.1"),
-        option("advertise-address", "127.0.0.1"),
-        option("endpoint-reconciler-type", "none"),
         option("secure-port", layout.api_port),
         option("cert-dir", layout.file("pki").display()),
         option("tls-cert-file", pki("kube-apiserver.crt")),
@@ -84,6 +102,30 @@ fn api_server(layout: &Layout) -> Vec<String> {
         option("audit-log-mode", "blocking"),
         // No rotation: tests count requests in one file.
         option("audit-log-maxsize", 0),
+    ]
+}
+
+fn on_loopback() -> Vec<String> {
+    vec![
+        option("bind-address", "127.0.0.1"),
+        option("advertise-address", "127.0.0.1"),
+        option("endpoint-reconciler-type", "none"),
+    ]
+}
+
+/// Within reach of pods, and reaching them.
+fn beside_nodes(layout: &Layout) -> Vec<String> {
+    vec![
+        option("bind-address", "0.0.0.0"),
+        option("advertise-address", API_SERVER),
+        // The Services of webhooks lead to their pods.
+        option("enable-aggregator-routing", true),
+        option("kubelet-preferred-address-types", "InternalIP"),
+        option(
+            "kubelet-client-certificate",
+            layout.pki("admin.crt").display(),
+        ),
+        option("kubelet-client-key", layout.pki("admin.key").display()),
     ]
 }
 

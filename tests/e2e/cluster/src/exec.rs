@@ -1,12 +1,20 @@
 //! `exec`: a command that has a cluster while it runs.
 
 use crate::{
-    binaries,
+    binaries::{self, CONTAINERD, HELM, KUBERNETES},
+    cli::With,
     events::{Signals, code},
+    nodes::{
+        Real,
+        isolation::{self, Isolation, Outside},
+        requirements,
+    },
+    progress::say,
     supervisor::Cluster,
     up,
 };
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use restamp_test_cluster::{Endpoints, process::spawn_tied};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::{
@@ -16,34 +24,124 @@ use std::{
     future::pending,
     io::{IsTerminal, stdin},
     os::unix::process::{CommandExt, ExitStatusExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
     time::{Duration, Instant},
 };
 
 const GIVEN: &str = "E2E_KUBECONFIG";
+/// Why there are no real nodes, for tests that need them.
+const NO_NODES: &str = "E2E_NO_NODES";
 const INTERVAL: Duration = Duration::from_millis(20);
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Runs `command` and returns its exit code.
-pub(crate) async fn run(command: &[OsString]) -> Result<u8> {
-    let (program, arguments) = command.split_first().context("no command is given")?;
-    let mut command = Command::new(program);
-    command.args(arguments);
-    for (name, _) in env::vars_os().filter(|(name, _)| is_of_cargo_run(name)) {
-        command.env_remove(name);
+/// What a command is to have while it runs.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Wanted {
+    /// What the command finds beside the cluster.
+    #[arg(long)]
+    pub(crate) with: Vec<With>,
+    /// Archives of images that real nodes have from the start.
+    #[arg(long)]
+    pub(crate) image: Vec<PathBuf>,
+    /// The folder of the namespaces that this program has started itself in.
+    #[arg(long, hide = true)]
+    pub(crate) inside: Option<PathBuf>,
+    /// The command and its arguments, after `--`.
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+impl Wanted {
+    fn has(&self, with: With) -> bool {
+        self.with.contains(&with)
     }
-    let given = env::var_os(GIVEN).is_some_and(|given| !given.is_empty());
+
+    fn command(&self) -> Result<Command> {
+        let (program, arguments) = self.command.split_first().context("no command is given")?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        for (name, _) in env::vars_os().filter(|(name, _)| is_of_cargo_run(name)) {
+            command.env_remove(name);
+        }
+        Ok(command)
+    }
+
+    /// The arguments of this program that start the same from inside of namespaces.
+    fn inside(&self, dir: &Path) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec!["exec".into(), "--inside".into(), dir.into()];
+        for with in self.with.iter().filter_map(ValueEnum::to_possible_value) {
+            arguments.extend(["--with".into(), with.get_name().into()]);
+        }
+        for image in &self.image {
+            arguments.extend(["--image".into(), image.into()]);
+        }
+        arguments.push("--".into());
+        arguments.extend(self.command.iter().cloned());
+        arguments
+    }
+}
+
+/// Runs the command and returns its exit code.
+pub(crate) async fn run(wanted: &Wanted) -> Result<u8> {
+    let mut command = wanted.command()?;
     // Before we listen for signals: a build blocks, and a signal is to end it.
-    let binaries = (!given).then(binaries::ensure).transpose()?;
-    let mut signals = Signals::listen()?;
-    let mut cluster = match binaries {
+    if wanted.has(With::Helm) {
+        command.env("PATH", binaries::ensure(&HELM)?.in_path()?);
+    }
+    if env::var_os(GIVEN).is_some_and(|given| !given.is_empty()) {
+        return attend(command, None, &mut Signals::listen()?).await;
+    }
+    if wanted.has(With::Nodes) && wanted.inside.is_none() {
+        return match requirements::problem() {
+            None => run_inside(wanted).await,
+            Some(problem) => {
+                say(format_args!("without real nodes: {problem}"));
+                command.env(NO_NODES, problem);
+                attend(command, None, &mut Signals::listen()?).await
+            }
+        };
+    }
+    let kubernetes = binaries::ensure(&KUBERNETES)?;
+    let real = match &wanted.inside {
         None => None,
-        Some(binaries) => tokio::select! {
-            signal = signals.next() => return Ok(code(signal.as_raw())),
-            cluster = up::start(binaries, None) => Some(cluster?),
-        },
+        Some(dir) => Some(Real {
+            containerd: binaries::ensure(&CONTAINERD)?,
+            isolation: Isolation::enter(dir)?,
+            images: wanted.image.clone(),
+        }),
     };
+    let mut signals = Signals::listen()?;
+    let cluster = tokio::select! {
+        signal = signals.next() => return Ok(code(signal.as_raw())),
+        cluster = up::start(kubernetes, None, real) => cluster?,
+    };
+    attend(command, Some(cluster), &mut signals).await
+}
+
+/// Runs this program as the first process of namespaces that hold everything, so that all of it ends with it.
+async fn run_inside(wanted: &Wanted) -> Result<u8> {
+    binaries::ensure(&KUBERNETES)?;
+    binaries::ensure(&CONTAINERD)?;
+    let mut signals = Signals::listen()?;
+    let outside = Outside::create()?;
+    let own = env::current_exe().context("cannot find this program's own file")?;
+    let mut command = isolation::command(&own);
+    command.args(wanted.inside(outside.dir()));
+    command.env("TMPDIR", outside.dir());
+    let mut guest = Guest::start(command, OsStr::new("unshare"))?;
+    tokio::select! {
+        signal = signals.next() => guest.end(signal).await,
+        status = guest.wait() => status.map(exit_code),
+    }
+}
+
+/// Runs the command beside the cluster.
+async fn attend(
+    mut command: Command,
+    mut cluster: Option<Cluster>,
+    signals: &mut Signals,
+) -> Result<u8> {
     // What the command leaves in it goes with it.
     let temporary = tempfile::Builder::new()
         .prefix("restamp-exec-")
@@ -53,7 +151,8 @@ pub(crate) async fn run(command: &[OsString]) -> Result<u8> {
     if let Some(cluster) = &cluster {
         command.envs(variables(cluster.endpoints())?);
     }
-    let mut guest = Guest::start(command, program)?;
+    let program = command.get_program().to_owned();
+    let mut guest = Guest::start(command, &program)?;
     tokio::select! {
         signal = signals.next() => guest.end(signal).await,
         status = guest.wait() => status.map(exit_code),

@@ -1,6 +1,6 @@
 //! The files and ports of one cluster.
 
-use crate::{binaries::Binaries, ports};
+use crate::{binaries::Binaries, nodes::API_SERVER, ports};
 use anyhow::Result;
 use restamp_dev_certs::{Authority, Validity};
 use restamp_test_cluster::{
@@ -11,11 +11,12 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 const ADMINS: Option<&str> = Some("system:masters");
+const NODES: Option<&str> = Some("system:nodes");
 /// For the cluster's own waiting, so that the audit log of `test-admin` is the tests' alone.
 const SUPERVISOR: &str = "supervisor";
 
 /// Who gets a kubeconfig: its file, the user name, the group.
-const USERS: [(&str, &str, Option<&str>); 5] = [
+const USERS: [(&str, &str, Option<&str>); 8] = [
     ("admin", "test-admin", ADMINS),
     (SUPERVISOR, "test-supervisor", ADMINS),
     ("kwok", "kwok", ADMINS),
@@ -25,10 +26,14 @@ const USERS: [(&str, &str, Option<&str>); 5] = [
         None,
     ),
     ("kube-scheduler", "system:kube-scheduler", None),
+    ("kube-proxy", "system:kube-proxy", None),
+    ("node-1", "system:node:node-1", NODES),
+    ("node-2", "system:node:node-2", NODES),
 ];
 
-const API_HOSTS: [&str; 4] = [
+const API_HOSTS: [&str; 5] = [
     "127.0.0.1",
+    API_SERVER,
     "localhost",
     "kubernetes.default.svc",
     "10.96.0.1",

@@ -1,4 +1,4 @@
-//! Builds and runs the Kubernetes control plane that Restamp's end-to-end tests and demo use.
+//! Builds and runs the Kubernetes cluster that Restamp's end-to-end tests and demo use.
 
 mod binaries;
 mod cache;
@@ -8,6 +8,7 @@ mod components;
 mod events;
 mod exec;
 mod layout;
+mod nodes;
 mod ports;
 mod probe;
 mod progress;

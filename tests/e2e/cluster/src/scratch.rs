@@ -9,7 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const PREFIX: &str = "restamp-cluster-";
+/// What the names of such folders begin with.
+pub(crate) const PREFIX: &str = "restamp-cluster-";
 const LOCK: &str = "lock";
 
 /// A private folder, removed when dropped.

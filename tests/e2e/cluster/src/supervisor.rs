@@ -1,7 +1,13 @@
 //! A running cluster.
 
 use crate::{
-    binaries::Binaries, components, layout::Layout, probe, progress::say, scratch::Scratch,
+    binaries::Binaries,
+    components,
+    layout::Layout,
+    nodes::{Nodes, Real},
+    probe,
+    progress::say,
+    scratch::Scratch,
 };
 use anyhow::{Context, Result, bail};
 use kube::Client;
@@ -27,6 +33,9 @@ pub(crate) struct Cluster {
     client: Client,
     layout: Layout,
     binaries: Binaries,
+    /// Nothing if nodes are simulated.
+    real: Option<Real>,
+    nodes: Option<Nodes>,
     // After `running`: parts end before their files go.
     _scratch: Scratch,
 }
@@ -47,7 +56,7 @@ impl Cluster {
     /// Starts everything, in `dir` or in a temporary folder, and waits until it is ready.
     pub(crate) async fn start(mut binaries: Binaries, dir: Option<&Path>) -> Result<Self> {
         for _ in 1..STARTS {
-            match Self::prepare(binaries, dir).await {
+            match Self::prepare(binaries, dir, None).await {
                 Ok(mut cluster) => match cluster.start_all().await {
                     Err(error) if lost_port(&error) => binaries = cluster.binaries,
                     outcome => return outcome.map(|()| cluster),
@@ -55,12 +64,19 @@ impl Cluster {
                 Err(error) => return Err(error),
             }
         }
-        let mut cluster = Self::prepare(binaries, dir).await?;
+        let mut cluster = Self::prepare(binaries, dir, None).await?;
         cluster.start_all().await?;
         Ok(cluster)
     }
 
-    async fn prepare(binaries: Binaries, dir: Option<&Path>) -> Result<Self> {
+    /// The same with real nodes, in a network of its own.
+    pub(crate) async fn with_nodes(binaries: Binaries, real: Real) -> Result<Self> {
+        let mut cluster = Self::prepare(binaries, None, Some(real)).await?;
+        cluster.start_all().await?;
+        Ok(cluster)
+    }
+
+    async fn prepare(binaries: Binaries, dir: Option<&Path>, real: Option<Real>) -> Result<Self> {
         let scratch = Scratch::create(dir)?;
         let layout = Layout::create(scratch.path())?;
         Ok(Self {
@@ -68,20 +84,35 @@ impl Cluster {
             client: probe::client(&layout).await?,
             layout,
             binaries,
+            real,
+            nodes: None,
             _scratch: scratch,
         })
     }
 
     async fn start_all(&mut self) -> Result<()> {
-        for part in Part::ALL {
+        let parts: Vec<_> = self.parts().collect();
+        for &part in &parts {
             self.start_part(part).await?;
         }
-        probe::create_nodes(&self.client).await?;
+        match &self.real {
+            None => probe::create_nodes(&self.client).await?,
+            Some(real) => {
+                self.nodes = Some(Nodes::start(real, &self.binaries, &self.layout).await?);
+            }
+        }
         let client = &self.client.clone();
         let accounts = async || probe::default_service_account(client).await;
-        self.until(&Part::ALL, accounts).await?;
+        self.until(&parts, accounts).await?;
         let nodes = async || probe::nodes(client).await;
-        self.until(&Part::ALL, nodes).await
+        self.until(&parts, nodes).await
+    }
+
+    /// What runs; kwok only where it simulates nodes.
+    fn parts(&self) -> impl Iterator<Item = Part> + use<> {
+        let is_real = self.real.is_some();
+        let parts = Part::ALL.into_iter();
+        parts.filter(move |part| !is_real || *part != Part::Kwok)
     }
 
     pub(crate) fn endpoints(&self) -> Endpoints {
@@ -93,7 +124,7 @@ impl Cluster {
         if self.running.ended(part, &self.layout)?.is_none() && self.running.has(part) {
             return Ok(());
         }
-        let command = components::command(part, &self.layout, &self.binaries)?;
+        let command = components::command(part, &self.layout, &self.binaries, self.real.as_ref())?;
         let child = spawn_tied(command).with_context(|| format!("cannot start {part}"))?;
         self.running.add(part, child);
         let client = &self.client.clone();
@@ -142,6 +173,9 @@ impl Cluster {
                     return Err(ended.into());
                 }
             }
+            if let Some(nodes) = &mut self.nodes {
+                nodes.check()?;
+            }
             let Err(error) = outcome else { return Ok(()) };
             if Instant::now() > deadline {
                 bail!(
@@ -155,7 +189,9 @@ impl Cluster {
 
     fn tails(&self, parts: &[Part]) -> String {
         let tail = |&part| format!("the log of {part} ends:\n{}", tail(&self.layout, part));
-        parts.iter().map(tail).collect::<Vec<_>>().join("\n")
+        let mut tails: Vec<_> = parts.iter().map(tail).collect();
+        tails.extend(self.nodes.as_ref().map(Nodes::tails));
+        tails.join("\n")
     }
 }
 

@@ -68,7 +68,8 @@ pub(crate) fn find(module: &Module) -> Result<Go> {
     Ok(go)
 }
 
-fn search(name: &str, path: &OsStr) -> Option<PathBuf> {
+/// The program of that name in the folders of `path`.
+pub(crate) fn search(name: &str, path: &OsStr) -> Option<PathBuf> {
     let executable = |file: &PathBuf| {
         fs::metadata(file)
             .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)

@@ -1,8 +1,9 @@
 //! `up`: a cluster that others command by standard input.
 
 use crate::{
-    binaries::{self, Binaries},
+    binaries::{self, Binaries, KUBERNETES},
     events::{Signals, code, commands},
+    nodes::Real,
     progress::say,
     supervisor::Cluster,
 };
@@ -20,7 +21,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 /// Runs a cluster until standard input ends, or with `stay` until a signal.
 pub(crate) async fn run(dir: Option<&Path>, stay: bool) -> Result<u8> {
     // Before we listen for signals: a build blocks, and a signal is to end it.
-    let binaries = binaries::ensure()?;
+    let binaries = binaries::ensure(&KUBERNETES)?;
     let mut signals = Signals::listen()?;
     tokio::select! {
         signal = signals.next() => Ok(if stay { 0 } else { code(signal.as_raw()) }),
@@ -29,17 +30,24 @@ pub(crate) async fn run(dir: Option<&Path>, stay: bool) -> Result<u8> {
 }
 
 /// Starts a cluster and says how long that took.
-pub(crate) async fn start(binaries: Binaries, dir: Option<&Path>) -> Result<Cluster> {
+pub(crate) async fn start(
+    binaries: Binaries,
+    dir: Option<&Path>,
+    real: Option<Real>,
+) -> Result<Cluster> {
     let started = Instant::now();
     say(format_args!("starting Kubernetes {}", binaries.version()));
-    let cluster = Cluster::start(binaries, dir).await?;
+    let cluster = match real {
+        None => Cluster::start(binaries, dir).await?,
+        Some(real) => Cluster::with_nodes(binaries, real).await?,
+    };
     let took = started.elapsed().as_secs_f32();
     say(format_args!("the cluster is ready after {took:.1} s"));
     Ok(cluster)
 }
 
 async fn serve(binaries: Binaries, dir: Option<&Path>, stay: bool) -> Result<()> {
-    let mut cluster = start(binaries, dir).await?;
+    let mut cluster = start(binaries, dir, None).await?;
     let mut input = if stay {
         print(human(&cluster.endpoints()))?;
         None
