@@ -161,9 +161,9 @@ impl Replay {
                 self.judge(before, object, manager);
             }
             self.due = asked.as_str().map(|at| at.parse().unwrap());
-        }
-        if manager == FIELD_MANAGER {
-            self.told = self.contents();
+            if manager == FIELD_MANAGER {
+                self.told = self.contents();
+            }
         }
     }
 
