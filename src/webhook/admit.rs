@@ -137,7 +137,7 @@ impl Admitter {
         };
         warn!(
             workload = subject,
-            error = problem,
+            error = %problem,
             "not stamped; the watcher will see to it"
         );
         admission.unread(fresh)

@@ -58,7 +58,7 @@ impl CurrentKeyring {
             };
             if let Some(problem) = problem.as_ref().filter(|_| problem != said) {
                 warn!(
-                    error = problem,
+                    error = %problem,
                     "cannot read the installation key; trying again"
                 );
             }

@@ -5,7 +5,7 @@
 //! on. The others have their kind alone: of a Rollout the real one, of a DeploymentConfig one of our own.
 
 mod deploys;
-mod rows;
+pub mod rows;
 
 use std::collections::BTreeMap;
 

@@ -192,7 +192,7 @@ async fn p5_a_webhook_without_a_right_lets_every_write_pass_and_names_the_right(
     until_dry_run(&shop, false).await;
 
     create_unstamped(&shop, &webhook, "no right").await;
-    let log = webhook.replica.log().replace('\\', "");
+    let log = webhook.replica.log();
     let told = format!(
         "may not get secrets \"db\" in namespace {:?}: grant this right",
         shop.namespace

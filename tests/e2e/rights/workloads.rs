@@ -1,0 +1,214 @@
+//! Reads and writes of sources and workloads, in the namespaces of users.
+
+use futures::future::join_all;
+use kube::api::{Patch, PatchParams};
+use restamp::cluster::kind::KINDS;
+use serde_json::json;
+
+use super::{Right, Roles, WATCHER, ground, name_of, until_logged, until_metric};
+use crate::{
+    matrix::rows::{Followed, ROWS, Row},
+    support::{
+        Ground, Shop,
+        replica::Replica,
+        rollouts::each,
+        shop::{Name, WEB},
+        wait::until,
+    },
+};
+
+const SOURCES: [Right; 2] = [("get", "", "configmaps"), ("get", "", "secrets")];
+const EVENTS: Right = ("create", "", "events");
+/// Of Jobs, beside what is done with every kind.
+const OF_JOBS: [Right; 2] = [("create", "batch", "jobs"), ("delete", "batch", "jobs")];
+
+pub(super) fn rights() -> Vec<Right> {
+    let kinds = KINDS.iter().flat_map(|kind| {
+        [
+            ("get", kind.group, kind.plural),
+            ("patch", kind.group, kind.plural),
+        ]
+    });
+    kinds
+        .chain(SOURCES)
+        .chain([EVENTS])
+        .chain(OF_JOBS)
+        .collect()
+}
+
+/// A watcher on a cluster of its own, and a namespace with the sources of all rows.
+struct Site {
+    roles: Roles,
+    watcher: Replica,
+    shop: Shop,
+}
+
+impl Site {
+    async fn open(ground: &Ground) -> Self {
+        let roles = Roles::of(ground, WATCHER).await;
+        let watcher = ground.leading_watcher("only").await;
+        let shop = Shop::open(ground, "rights").await;
+        shop.set_password("one").await;
+        shop.set_config_map("app", &[("level", "info")]).await;
+        Self {
+            roles,
+            watcher,
+            shop,
+        }
+    }
+
+    /// How a missing right is told.
+    fn told(&self, (verb, group, resource): Right, name: &str) -> String {
+        let (kind, namespace) = (name_of(group, resource), &self.shop.namespace);
+        format!("may not {verb} {kind} {name:?} in namespace {namespace:?}: grant this right")
+    }
+}
+
+/// The rows of built-in kinds, each once.
+fn rows() -> impl Iterator<Item = (&'static Row, &'static str, &'static str)> {
+    KINDS.iter().filter_map(|kind| {
+        let row = ROWS.iter().find(|row| row.gvk.2 == kind.kind)?;
+        Some((row, kind.group, kind.plural))
+    })
+}
+
+#[tokio::test]
+async fn what_may_not_be_patched_is_named_and_recorded_once_it_may() {
+    let Some(ground) = ground("taking rights away").await else {
+        return;
+    };
+    let site = Site::open(&ground).await;
+    for (row, group, plural) in rows() {
+        let right = ("patch", group, plural);
+        site.roles.all_but(right).await;
+        let made = Followed::make(row, &site.shop).await;
+        until_logged(&site.watcher, &site.told(right, row.name)).await;
+        site.roles.all().await;
+        made.workload.until_recorded().await;
+    }
+    until_metric(&site.watcher, "restamp_writes_total{result=\"forbidden\"").await;
+}
+
+/// A workload is read after somebody else wrote it at the same time, and before a Job is made.
+#[tokio::test]
+async fn what_may_not_be_read_again_is_named_and_restarted_once_it_may() {
+    let Some(ground) = ground("taking rights away").await else {
+        return;
+    };
+    let site = Site::open(&ground).await;
+    for (row, group, plural) in rows() {
+        let made = Followed::make(row, &site.shop).await;
+        made.workload.until_recorded().await;
+        let right = ("get", group, plural);
+        site.roles.all_but(right).await;
+        site.shop.set_password(plural).await;
+        let told = site.told(right, row.name);
+        tokio::select! {
+            () = until_logged(&site.watcher, &told) => {}
+            () = write_on_and_on(&site.shop, &made) => {}
+        }
+        site.roles.all().await;
+        until_current(&site.shop, row).await;
+    }
+}
+
+async fn write_on_and_on(shop: &Shop, made: &Followed) {
+    for n in 0.. {
+        let labels = json!({ "metadata": { "labels": { "n": n.to_string() } } });
+        let api = &made.workload.api;
+        let patched = api
+            .patch(
+                made.row.name,
+                &PatchParams::default(),
+                &Patch::Merge(labels),
+            )
+            .await;
+        patched.expect("it can be patched");
+        if n % 200 == 199 {
+            shop.set_password(&format!("{}-{n}", made.row.name)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn jobs_that_may_not_be_made_or_deleted_are_named_and_made_again_once_they_may() {
+    let Some(ground) = ground("taking rights away").await else {
+        return;
+    };
+    let site = Site::open(&ground).await;
+    for (row, ..) in rows().filter(|(_, group, _)| *group == "batch") {
+        let made = Followed::make(row, &site.shop).await;
+        made.workload.until_recorded().await;
+        for (n, right) in OF_JOBS.into_iter().enumerate() {
+            if right.0 == "delete" && row.gvk.2 == "CronJob" {
+                continue;
+            }
+            site.roles.all_but(right).await;
+            site.shop.set_password(&format!("{}-{n}", row.name)).await;
+            let told = format!("may not {} jobs.batch", right.0);
+            until_logged(&site.watcher, &told).await;
+            site.roles.all().await;
+            until_current(&site.shop, row).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn sources_that_may_not_be_read_are_named_and_followed_once_they_may() {
+    let Some(ground) = ground("taking rights away").await else {
+        return;
+    };
+    let site = Site::open(&ground).await;
+    site.shop.stock().await;
+    site.shop.until_recorded(&WEB).await;
+    site.shop.until_quiet().await;
+    for (right, name) in SOURCES.into_iter().zip(["app", "db"]) {
+        site.roles.all_but(right).await;
+        let change = async {
+            let before = join_all(WEB.map(|name| site.shop.stamp(name))).await;
+            match name {
+                "app" => site.shop.set_config_map("app", &[("level", "debug")]).await,
+                _ => site.shop.set_password("two").await,
+            }
+            until_logged(&site.watcher, &site.told(right, name)).await;
+            site.roles.all().await;
+            for (name, before) in WEB.into_iter().zip(before) {
+                until_restamped(&site.shop, name, before).await;
+            }
+        };
+        assert_eq!(site.shop.rollouts(change).await, each(1), "{name}");
+    }
+    until_metric(
+        &site.watcher,
+        "restamp_source_reads_total{result=\"forbidden\"}",
+    )
+    .await;
+
+    site.roles.all_but(EVENTS).await;
+    let change = site.shop.set_password("without an event");
+    assert_eq!(site.shop.rollouts(change).await, each(1));
+    let told = format!(
+        "may not create events in namespace {:?}",
+        site.shop.namespace
+    );
+    until_logged(&site.watcher, &told).await;
+    until_metric(&site.watcher, "restamp_events_total{result=\"forbidden\"}").await;
+}
+
+async fn until_restamped(shop: &Shop, name: Name<'_>, before: Option<String>) {
+    until("it is restamped", async || match shop.stamp(name).await {
+        stamp if stamp != before => Ok(()),
+        stamp => Err(stamp),
+    })
+    .await;
+}
+
+async fn until_current(shop: &Shop, row: &Row) {
+    until("it runs on what is live", async || {
+        match shop.conclusion((row.gvk.2, row.name)).await {
+            conclusion if conclusion == "Current" => Ok(()),
+            conclusion => Err(conclusion),
+        }
+    })
+    .await;
+}
