@@ -23,7 +23,11 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use restamp::{
-    runtime::{admin::Readiness, certificate::Certificate, https},
+    runtime::{
+        admin::Readiness,
+        certificate::{Certificate, Pair},
+        https,
+    },
     stamp::annotations::AUTO,
 };
 use restamp_dev_certs::{Authority, Validity};
@@ -121,8 +125,10 @@ async fn start_noop(ground: &Ground, host: &str) -> TempDir {
     let identity = authority.server(&[host], Validity::for_days(1));
     let identity = identity.expect("a certificate");
     identity.write(dir.path(), "tls").expect("its files");
-    let certificate = Certificate::new(dir.path().to_owned(), Timestamp::now, Readiness::default());
-    certificate.check().expect("it can be served");
+    let origin = dir.path().display().to_string();
+    let certificate = Certificate::new(origin, Timestamp::now, Readiness::default());
+    let pair = Pair::of_folder(dir.path()).expect("its files");
+    certificate.offer(&pair).expect("it can be served");
     let tls = https::tls(Arc::new(certificate)).expect("TLS");
     let listener = TcpListener::bind(("0.0.0.0", 0)).await.expect("a port");
     let port = listener.local_addr().expect("an address").port();

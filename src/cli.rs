@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     alerts::{self, Receiver},
+    certificates::Times,
     cluster::{client, error::chain},
     runtime::{
         ambient::Ambient,
@@ -28,8 +29,8 @@ use crate::{
         duration::{DurationError, parse_duration},
         settings::PolicySettings,
     },
-    watcher::{self, Settings},
-    webhook::{self, Listeners},
+    watcher::{self, Managed, Settings},
+    webhook::{self, CertificateSource, Listeners},
 };
 use explain::ExplainArgs;
 use legacy::LegacyArgs;
@@ -38,6 +39,8 @@ use migrate::MigrateArgs;
 use policy::PolicyArgs;
 use scope::ONE_NAMESPACE;
 
+/// The variable of the Secret with the serving certificate, the same for webhook and watcher.
+const CERT_SECRET: &str = "RESTAMP_CERT_SECRET";
 /// Reloader's variable that has restarts counted by namespace.
 const COUNT_BY_NAMESPACE: &str = "METRICS_COUNT_BY_NAMESPACE";
 
@@ -101,9 +104,41 @@ struct WatcherArgs {
     #[arg(long, value_name = "URL", hide_default_value = true)]
     webhook_url: Option<String>,
     #[command(flatten)]
+    certificates: CertificateArgs,
+    #[command(flatten)]
     policy: PolicyArgs,
     #[command(flatten)]
     legacy: LegacyArgs,
+}
+
+/// What the webhook's certificates are looked after by.
+#[derive(Args)]
+struct CertificateArgs {
+    /// Make the webhook's certificates, and have this MutatingWebhookConfiguration trust them.
+    #[arg(long, env = "RESTAMP_WEBHOOK_CONFIGURATION", value_name = "NAME", value_parser = not_empty)]
+    webhook_configuration: Option<String>,
+    /// The Secret for the serving certificate; that of the CA has -ca behind its name.
+    #[arg(
+        long,
+        env = CERT_SECRET,
+        value_name = "NAME",
+        default_value = "restamp-webhook-tls",
+        value_parser = not_empty
+    )]
+    cert_secret: String,
+    /// For tests: how long a CA and a serving certificate last, and API servers and replicas take to learn of one.
+    #[arg(long, value_parser = certificate_times, hide = true)]
+    certificate_times: Option<Times>,
+}
+
+impl CertificateArgs {
+    fn managed(self) -> Option<Managed> {
+        Some(Managed {
+            configuration: self.webhook_configuration?,
+            secret: self.cert_secret,
+            times: self.certificate_times.unwrap_or_default(),
+        })
+    }
 }
 
 #[derive(Args)]
@@ -124,6 +159,15 @@ struct WebhookArgs {
         value_name = "DIR"
     )]
     cert_dir: PathBuf,
+    /// The Secret with the serving certificate, in the place of a folder: read by the API, in Restamp's own namespace.
+    #[arg(
+        long,
+        env = CERT_SECRET,
+        value_name = "NAME",
+        value_parser = not_empty,
+        conflicts_with = "cert_dir"
+    )]
+    cert_secret: Option<String>,
     #[command(flatten)]
     admin: AdminArgs,
     #[command(flatten)]
@@ -140,6 +184,20 @@ fn not_empty(text: &str) -> Result<String, &'static str> {
 
 fn duration(text: &str) -> Result<Duration, DurationError> {
     parse_duration(text)
+}
+
+fn certificate_times(text: &str) -> Result<Times, String> {
+    let times = text.split(',').map(parse_duration);
+    let times = times.collect::<Result<Vec<_>, _>>();
+    match times.map_err(|error| error.to_string())?[..] {
+        [authority, serving, publish, adopt] => Ok(Times {
+            authority,
+            serving,
+            publish,
+            adopt,
+        }),
+        _ => Err("write four durations".to_owned()),
+    }
 }
 
 /// What arguments mean together; ends the program if that makes no sense, as for each of them.
@@ -245,6 +303,7 @@ async fn run_watcher(args: WatcherArgs, logs: &LogArgs, namespace: String) -> Re
         settle,
         identity,
         webhook_url,
+        certificates,
         policy,
         legacy,
     } = args;
@@ -273,6 +332,7 @@ async fn run_watcher(args: WatcherArgs, logs: &LogArgs, namespace: String) -> Re
         ambient,
         alerts,
         webhook,
+        certificates: certificates.managed(),
     };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -300,7 +360,10 @@ async fn run_webhook(args: WebhookArgs, namespace: String) -> Result<(), Failure
         namespace,
         kinds,
         policy,
-        cert_dir: args.cert_dir,
+        certificate: match args.cert_secret {
+            Some(name) => CertificateSource::Secret(name),
+            None => CertificateSource::Folder(args.cert_dir),
+        },
         now: Ambient::default().now,
     };
     tracing::info!(

@@ -11,6 +11,7 @@
 //! needs: logs, metrics, HTTP endpoints, shutdown.
 
 pub mod alerts;
+pub mod certificates;
 pub mod cli;
 pub mod cluster;
 pub mod explain;

@@ -14,7 +14,7 @@ pub struct Request {
     pub verb: &'static str,
     /// Plural, with the API group unless it is the core group.
     pub resource: String,
-    /// The namespace; nothing for the whole cluster.
+    /// The namespace; nothing for the whole cluster, and for an object that is in none.
     pub namespace: Option<String>,
     /// The object, where there is one.
     pub name: Option<String>,
@@ -91,6 +91,7 @@ impl fmt::Display for Request {
         }
         match &self.namespace {
             Some(namespace) => write!(f, " in namespace {namespace:?}"),
+            None if self.name.is_some() => Ok(()),
             None => write!(f, " in all namespaces"),
         }
     }

@@ -3,6 +3,7 @@
 //! Nothing here decides anything: it reads objects into the types of [`crate::stamp`], and writes what
 //! was decided. Payloads of sources are digested where they are received and go no further.
 
+pub mod certificates;
 pub mod client;
 mod cron_job;
 pub mod csi;

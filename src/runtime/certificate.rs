@@ -1,9 +1,14 @@
-//! The serving certificate: `tls.crt` and `tls.key` in a folder, picked up by their content.
+//! The serving certificate: `tls.crt` and `tls.key` in a folder or in a Secret, picked up by their content.
 //!
 //! Contents are compared, not events of the file system: a Secret that is mounted changes by a link of a
 //! parent folder, and a writer may be half done with one of the two files.
 
-use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
@@ -19,17 +24,17 @@ use rustls::{
     sign::CertifiedKey,
 };
 use tracing::{info, warn};
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::admin::Readiness;
+use crate::certificates::{Life, material};
 
-/// The certificate and its chain, PEM.
+/// The file, or the entry of a Secret, with the certificate and its chain, PEM.
 pub const CERTIFICATE_FILE: &str = "tls.crt";
-/// Its private key, PEM.
+/// The one with its private key, PEM.
 pub const KEY_FILE: &str = "tls.key";
 
-/// How often the files are read.
-const POLL: Duration = Duration::from_secs(1);
+/// How often files are read.
+pub const POLL: Duration = Duration::from_secs(1);
 /// What a process without a valid certificate waits for.
 const WAITS_FOR: &str = "certificate";
 
@@ -44,51 +49,84 @@ pub enum CertificateError {
         /// Why.
         cause: io::Error,
     },
-    /// A file holds nothing that could be served.
-    #[error("{path} holds no PEM block of the right kind: {cause}")]
+    /// A Secret cannot be read.
+    #[error("{0}")]
+    Secret(String),
+    /// What was read holds nothing that could be served.
+    #[error("{origin}/{file} holds no PEM block of the right kind: {cause}")]
     Pem {
-        /// Which file.
-        path: PathBuf,
+        /// Where it is from.
+        origin: String,
+        /// Which of the two.
+        file: &'static str,
         /// What is wrong.
         cause: pem::Error,
     },
-    /// The two files do not belong together, or are not for TLS.
-    #[error("{CERTIFICATE_FILE} and {KEY_FILE} in {dir} cannot be used together: {cause}")]
+    /// The two do not belong together, or are not for TLS.
+    #[error("{CERTIFICATE_FILE} and {KEY_FILE} in {origin} cannot be used together: {cause}")]
     Pair {
-        /// The folder.
-        dir: PathBuf,
+        /// Where they are from.
+        origin: String,
         /// Why.
         cause: rustls::Error,
     },
     /// The certificate is not one.
-    #[error("{path} holds no X.509 certificate")]
+    #[error("{origin}/{CERTIFICATE_FILE} holds no X.509 certificate")]
     Malformed {
-        /// Which file.
-        path: PathBuf,
+        /// Where it is from.
+        origin: String,
     },
     /// It is too early or too late for the certificate.
-    #[error("the certificate in {path} is valid from {from} to {until} only; renew it")]
+    #[error(
+        "the certificate in {origin}/{CERTIFICATE_FILE} is valid from {} to {} only; renew it",
+        life.from,
+        life.until
+    )]
     NotValidNow {
-        /// Which file.
-        path: PathBuf,
-        /// The first moment.
-        from: Timestamp,
-        /// The last moment.
-        until: Timestamp,
+        /// Where it is from.
+        origin: String,
+        /// When it is valid.
+        life: Life,
     },
+}
+
+/// What was read: a certificate with its chain, and its private key, both PEM.
+#[derive(Default)]
+pub struct Pair {
+    /// The certificate and its chain.
+    pub certificate: Vec<u8>,
+    /// The private key.
+    pub key: Vec<u8>,
+}
+
+impl Pair {
+    /// Reads the files in a folder.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn of_folder(dir: &Path) -> Result<Self, CertificateError> {
+        let read = |name: &str| {
+            let path = dir.join(name);
+            std::fs::read(&path).map_err(|cause| CertificateError::File { path, cause })
+        };
+        Ok(Self {
+            certificate: read(CERTIFICATE_FILE)?,
+            key: read(KEY_FILE)?,
+        })
+    }
 }
 
 /// A certificate that can be served.
 struct Serving {
     key: Arc<CertifiedKey>,
-    /// Of both files.
+    /// Of both.
     content: [u8; 32],
     until: Timestamp,
 }
 
 /// The certificate that new connections get.
 pub struct Certificate {
-    dir: PathBuf,
+    origin: String,
     now: fn() -> Timestamp,
     readiness: Readiness,
     serving: ArcSwapOption<Serving>,
@@ -96,7 +134,7 @@ pub struct Certificate {
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Certificate({})", self.dir.display())
+        write!(f, "Certificate({})", self.origin)
     }
 }
 
@@ -107,44 +145,42 @@ impl ResolvesServerCert for Certificate {
 }
 
 impl Certificate {
-    /// Serves nothing before the first [`Certificate::check`]. The process is ready while a valid
-    /// certificate is served.
-    pub fn new(dir: PathBuf, now: fn() -> Timestamp, readiness: Readiness) -> Self {
+    /// Serves nothing before the first [`Certificate::offer`]. The process is ready while a valid
+    /// certificate is served. `origin` tells people where it is from.
+    pub fn new(origin: String, now: fn() -> Timestamp, readiness: Readiness) -> Self {
         readiness.waits_for(WAITS_FOR, "not read yet");
         Self {
-            dir,
+            origin,
             now,
             readiness,
             serving: ArcSwapOption::empty(),
         }
     }
 
-    /// Follows the files for ever.
-    pub async fn follow(&self, expiry: &IntGauge) {
+    /// Serves what is read, for ever; looks again after a pause.
+    pub async fn follow<F>(&self, expiry: &IntGauge, pause: Duration, read: impl Fn() -> F)
+    where
+        F: Future<Output = Result<Pair, CertificateError>>,
+    {
         let mut said = None;
         loop {
-            let problem = self.check().err().map(|error| error.to_string());
+            let problem = read().await.and_then(|pair| self.offer(&pair)).err();
+            let problem = problem.map(|error| error.to_string());
             if let Some(problem) = problem.as_ref().filter(|_| problem != said) {
                 warn!(error = problem, "the serving certificate cannot be used");
             }
             said = problem;
             self.report(expiry, said.as_deref());
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(if said.is_some() { POLL } else { pause }).await;
         }
     }
 
-    /// Looks at the files, and serves what they hold if that is another, usable certificate; otherwise the
-    /// one before it stays.
+    /// Serves what was read if that is another, usable certificate; otherwise the one before it stays.
     ///
     /// # Errors
-    /// When the files hold no certificate that is valid now.
-    pub fn check(&self) -> Result<(), CertificateError> {
-        let [chain, key] = [CERTIFICATE_FILE, KEY_FILE].map(|name| {
-            let path = self.dir.join(name);
-            std::fs::read(&path).map_err(|cause| CertificateError::File { path, cause })
-        });
-        let (chain, key) = (chain?, key?);
-        let content = content_of(&chain, &key);
+    /// When it is no certificate that is valid now.
+    pub fn offer(&self, pair: &Pair) -> Result<(), CertificateError> {
+        let content = content_of(pair);
         let serving = self.serving.load();
         if serving
             .as_ref()
@@ -152,7 +188,7 @@ impl Certificate {
         {
             return Ok(());
         }
-        let (key, until) = self.parse(&chain, &key)?;
+        let (key, until) = self.parse(pair)?;
         info!(until = %until, "serving a new certificate");
         let serving = Serving {
             key: Arc::new(key),
@@ -163,48 +199,41 @@ impl Certificate {
         Ok(())
     }
 
-    fn parse(
-        &self,
-        chain: &[u8],
-        key: &[u8],
-    ) -> Result<(CertifiedKey, Timestamp), CertificateError> {
-        let not_pem = |name: &str| {
-            let path = self.dir.join(name);
-            move |cause| CertificateError::Pem { path, cause }
+    fn parse(&self, pair: &Pair) -> Result<(CertifiedKey, Timestamp), CertificateError> {
+        let not_pem = |file: &'static str| {
+            let origin = self.origin.clone();
+            move |cause| CertificateError::Pem {
+                origin,
+                file,
+                cause,
+            }
         };
-        let chain = CertificateDer::pem_slice_iter(chain)
+        let chain = CertificateDer::pem_slice_iter(&pair.certificate)
             .collect::<Result<Vec<_>, _>>()
             .map_err(not_pem(CERTIFICATE_FILE))?;
         let leaf = chain
             .first()
             .ok_or(pem::Error::NoItemsFound)
             .map_err(not_pem(CERTIFICATE_FILE))?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(not_pem(KEY_FILE))?;
+        let key = PrivateKeyDer::from_pem_slice(&pair.key).map_err(not_pem(KEY_FILE))?;
         let until = self.valid_until(leaf)?;
         let key = CertifiedKey::from_der(chain, key, &default_provider()).map_err(|cause| {
             CertificateError::Pair {
-                dir: self.dir.clone(),
+                origin: self.origin.clone(),
                 cause,
             }
         })?;
         Ok((key, until))
     }
 
-    fn valid_until(&self, der: &[u8]) -> Result<Timestamp, CertificateError> {
-        let path = self.dir.join(CERTIFICATE_FILE);
-        let malformed = || CertificateError::Malformed { path: path.clone() };
-        let (_, certificate) = X509Certificate::from_der(der).map_err(|_| malformed())?;
-        let validity = certificate.validity();
-        let [from, until] = [validity.not_before, validity.not_after]
-            .map(|time| Timestamp::from_second(time.timestamp()));
-        let (Ok(from), Ok(until)) = (from, until) else {
-            return Err(malformed());
-        };
-        let now = (self.now)();
-        if from <= now && now <= until {
-            Ok(until)
-        } else {
-            Err(CertificateError::NotValidNow { path, from, until })
+    fn valid_until(&self, certificate: &[u8]) -> Result<Timestamp, CertificateError> {
+        let origin = self.origin.clone();
+        match material::life(certificate) {
+            None => Err(CertificateError::Malformed { origin }),
+            Some(life) if !life.includes((self.now)()) => {
+                Err(CertificateError::NotValidNow { origin, life })
+            }
+            Some(life) => Ok(life.until),
         }
     }
 
@@ -225,9 +254,9 @@ impl Certificate {
     }
 }
 
-fn content_of(chain: &[u8], key: &[u8]) -> [u8; 32] {
+fn content_of(pair: &Pair) -> [u8; 32] {
     let mut content = [0; 32];
-    let both = [digest(&SHA256, chain), digest(&SHA256, key)];
+    let both = [&pair.certificate, &pair.key].map(|one| digest(&SHA256, one));
     let both: Vec<u8> = both.iter().flat_map(|one| one.as_ref()).copied().collect();
     content.copy_from_slice(digest(&SHA256, &both).as_ref());
     content

@@ -2,10 +2,12 @@
 //! are in labels only where people ask for that.
 
 mod age;
+mod certificates;
 mod reloader;
 mod requests;
 
 pub use age::{AgeGauge, Begun, Ongoing};
+pub use certificates::CertificateMetrics;
 pub use reloader::{Outcome, QueueMetrics, ReloaderMetrics, Skip};
 pub use requests::RequestMetrics;
 
@@ -118,6 +120,8 @@ pub struct WatcherMetrics {
     pub stale: Ongoing,
     /// Seconds from the event that made a workload stale to the write that restamped it.
     pub restamp_seconds: HistogramVec,
+    /// The certificates that Restamp makes itself.
+    pub certificates: CertificateMetrics,
     /// The same facts and others under Reloader's names.
     pub reloader: ReloaderMetrics,
     /// Requests to the API server.
@@ -178,6 +182,7 @@ impl WatcherMetrics {
                 &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0],
                 "kind",
             )?,
+            certificates: CertificateMetrics::new(&registry)?,
             reloader: ReloaderMetrics::new(&registry)?,
             requests: RequestMetrics::new(&registry)?,
             registry,

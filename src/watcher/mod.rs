@@ -8,6 +8,7 @@
 //! Level-triggered: events only wake the comparison of what is recorded with what is live. Starting,
 //! becoming leader and re-listing are the same comparison, for every workload.
 
+mod certificates;
 mod engine;
 mod intake;
 mod jobs;
@@ -47,6 +48,8 @@ use crate::{
     },
     stamp::settings::PolicySettings,
 };
+use certificates::Keeper;
+pub use certificates::Managed;
 use engine::Engine;
 use notifier::Notifier;
 use streams::Streams;
@@ -78,6 +81,8 @@ pub struct Settings {
     pub alerts: Option<Receiver>,
     /// Who is told about changes of sources; then nothing is restarted.
     pub webhook: Option<Receiver>,
+    /// The webhook's certificates, if they are to be looked after.
+    pub certificates: Option<Managed>,
 }
 
 /// Runs the watcher until `shutdown`.
@@ -123,6 +128,9 @@ pub async fn run(
         tasks.spawn("watch", streams.clone().namespaces(selector));
     }
     drop(streams);
+    if let Some(keeper) = Keeper::new(&client, &settings, &metrics, &readiness) {
+        tasks.spawn("certificates", keeper.run(leader.clone()));
+    }
     let mut tell = |receiver| start_courier(receiver, &settings, &metrics, &mut tasks, &shutdown);
     let alerts = settings.alerts.clone().map(&mut tell);
     let told = settings.webhook.clone().map(&mut tell);

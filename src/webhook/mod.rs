@@ -25,10 +25,10 @@ pub use keyring::CurrentKeyring;
 pub use routes::{PATH, router};
 
 use crate::{
-    cluster::kind::Kinds,
+    cluster::{certificates, error::chain, kind::Kinds},
     runtime::{
         admin::{self, Readiness},
-        certificate::Certificate,
+        certificate::{CERTIFICATE_FILE, Certificate, CertificateError, KEY_FILE, POLL, Pair},
         https,
         metrics::WebhookMetrics,
         tasks::{TaskError, Tasks},
@@ -38,6 +38,8 @@ use crate::{
 
 /// How long an orderly end may take; less than a pod's grace period.
 const LAST_WORDS: Duration = Duration::from_secs(20);
+/// How often the Secret with the serving certificate is read.
+const SECRET_POLL: Duration = Duration::from_secs(5);
 
 /// What the webhook is told to do.
 #[derive(Clone)]
@@ -49,9 +51,18 @@ pub struct Settings {
     /// What holds for every workload.
     pub policy: Arc<PolicySettings>,
     /// Where the serving certificate is.
-    pub cert_dir: PathBuf,
+    pub certificate: CertificateSource,
     /// The wall clock, to tell whether a certificate is valid.
     pub now: fn() -> Timestamp,
+}
+
+/// Where a serving certificate is.
+#[derive(Clone, Debug)]
+pub enum CertificateSource {
+    /// In files of a folder.
+    Folder(PathBuf),
+    /// In the Secret of this name, in our own namespace.
+    Secret(String),
 }
 
 /// Where the webhook listens.
@@ -85,11 +96,12 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), WebhookError> {
     let readiness = Readiness::default();
-    let certificate = Arc::new(Certificate::new(
-        settings.cert_dir,
-        settings.now,
-        readiness.clone(),
-    ));
+    let origin = match &settings.certificate {
+        CertificateSource::Folder(dir) => dir.display().to_string(),
+        CertificateSource::Secret(name) => format!("Secret {}/{name}", settings.namespace),
+    };
+    let certificate = Certificate::new(origin, settings.now, readiness.clone());
+    let certificate = Arc::new(certificate);
     let tls = https::tls(certificate.clone())?;
     let keyring = CurrentKeyring::default();
     let admitter = Admitter {
@@ -102,9 +114,17 @@ pub async fn run(
     };
     let mut tasks = Tasks::new(shutdown.clone());
     let expiry = metrics.certificate_expiry.clone();
-    tasks.spawn("certificate", async move {
-        certificate.follow(&expiry).await;
-    });
+    let (asks, home) = (client.clone(), settings.namespace.clone());
+    match settings.certificate {
+        CertificateSource::Folder(dir) => tasks.spawn("certificate", async move {
+            let read = || std::future::ready(Pair::of_folder(&dir));
+            certificate.follow(&expiry, POLL, read).await;
+        }),
+        CertificateSource::Secret(name) => tasks.spawn("certificate", async move {
+            let read = || of_secret(&asks, &home, &name);
+            certificate.follow(&expiry, SECRET_POLL, read).await;
+        }),
+    }
     let follow = keyring.follow(client, settings.namespace, readiness.clone());
     tasks.spawn("installation key", follow);
     let served = CancellationToken::new();
@@ -122,4 +142,20 @@ pub async fn run(
     let endpoints = admin::router(metrics.registry, readiness);
     tasks.spawn_orderly("HTTP", admin::serve(listeners.admin, endpoints, served));
     Ok(tasks.run(LAST_WORDS).await?)
+}
+
+/// Reads the serving certificate from a Secret, whoever has made that.
+async fn of_secret(client: &Client, namespace: &str, name: &str) -> Result<Pair, CertificateError> {
+    let stored = certificates::read(client, namespace, name).await;
+    let stored = stored.map_err(|error| CertificateError::Secret(chain(&error)))?;
+    let mut stored = stored.ok_or_else(|| {
+        CertificateError::Secret(format!(
+            "there is no Secret {namespace}/{name}; the watcher makes it if it is told the --webhook-configuration"
+        ))
+    })?;
+    let mut take = |entry| stored.data.remove(entry).unwrap_or_default();
+    Ok(Pair {
+        certificate: take(CERTIFICATE_FILE),
+        key: take(KEY_FILE),
+    })
 }

@@ -15,6 +15,7 @@
 mod support;
 
 mod bad_input;
+mod certificates;
 mod conditions;
 mod cost;
 mod csi;

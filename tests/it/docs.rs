@@ -43,6 +43,9 @@ fn rendered() -> Described {
     metrics.events.with_label_values(&["a"]).inc();
     metrics.alerts.with_label_values(&["a"]).inc();
     metrics.watch_errors.with_label_values(&["a"]).inc();
+    let certificates = &metrics.certificates;
+    certificates.expiry.with_label_values(&["a"]).set(1);
+    certificates.steps.with_label_values(&["a", "b"]).inc();
     metrics
         .restamp_seconds
         .with_label_values(&["a"])
@@ -126,6 +129,21 @@ fn every_reason_is_described_in_its_own_words() {
             "{row}\nsays something else than the code: {}",
             reason.sentence()
         );
+    }
+}
+
+#[test]
+fn every_reason_of_a_step_with_certificates_is_described() {
+    let label = Regex::new(r#"Reason::\w+ => "(\w+)""#).unwrap();
+    let code = read("src/certificates/step.rs");
+    let text = read("docs/metrics.md");
+    assert!(
+        label.is_match(&code),
+        "src/certificates/step.rs looks different now"
+    );
+    for found in label.captures_iter(&code) {
+        let reason = format!("`{}`", &found[1]);
+        assert!(text.contains(&reason), "docs/metrics.md lacks {reason}");
     }
 }
 
@@ -231,7 +249,7 @@ fn flags_and_variables_in_documents_exist() {
         .map(help)
         .concat();
     let named = Regex::new(
-        r"`(RESTAMP_[A-Z_]+)|`(--restamp-[a-z-]+|--log-[a-z-]+|--settle|--admin-[a-z-]+|--listen|--cert-[a-z]+|--reload-on-[a-z]+|--auto-reload-all|--resources?-[a-z-]+|--namespace[a-z-]*|--[a-z-]+-annotation)",
+        r"`(RESTAMP_[A-Z_]+)|`(--restamp-[a-z-]+|--log-[a-z-]+|--settle|--admin-[a-z-]+|--listen|--cert-[a-z]+|--webhook-configuration|--reload-on-[a-z]+|--auto-reload-all|--resources?-[a-z-]+|--namespace[a-z-]*|--[a-z-]+-annotation)",
     )
     .unwrap();
     for file in documents() {

@@ -22,6 +22,8 @@ const WEBHOOK: &str = "restamp-webhook";
 
 const BASE: &str = "manifests/base";
 const DEFAULT: &str = "manifests/default";
+const SELF_MANAGED: &str = "manifests/self-managed";
+const BY_CERT_MANAGER: &str = "manifests/cert-manager";
 const CERT_MANAGER: &str = "certs/cert-manager";
 
 /// The kinds that are in no namespace.
@@ -84,9 +86,8 @@ fn listed(folder: &str) -> BTreeSet<String> {
     let kustomization = &documents(&format!("{folder}/kustomization.yaml"))[0];
     let patches = kustomization["patches"].as_array().into_iter().flatten();
     let patches = patches.map(|patch| patch["path"].as_str().unwrap().to_owned());
-    let names = texts(&kustomization["resources"])
-        .into_iter()
-        .chain(patches);
+    let parts = ["resources", "components"].map(|key| texts(&kustomization[key]));
+    let names = parts.into_iter().flatten().chain(patches);
     names.map(|name| resolved(folder, &name)).collect()
 }
 
@@ -95,7 +96,9 @@ fn the_kustomizations_list_every_file() {
     for (folder, below) in [
         (BASE, vec![]),
         (CERT_MANAGER, vec![]),
-        (DEFAULT, vec![BASE, CERT_MANAGER]),
+        (SELF_MANAGED, vec![]),
+        (DEFAULT, vec![BASE, SELF_MANAGED]),
+        (BY_CERT_MANAGER, vec![BASE, CERT_MANAGER]),
     ] {
         let mut expected: BTreeSet<_> = files(folder, ".yaml").into_iter().collect();
         expected.remove(&format!("{folder}/kustomization.yaml"));
@@ -112,7 +115,8 @@ fn everything_is_in_the_namespace_that_the_program_is_at_home_in() {
         "{program}"
     );
     one("Namespace", SYSTEM);
-    for object in [BASE, CERT_MANAGER].into_iter().flat_map(objects) {
+    let folders = [BASE, SELF_MANAGED, CERT_MANAGER];
+    for object in folders.into_iter().flat_map(objects) {
         let kind = object["kind"].as_str().unwrap();
         let namespace = object["metadata"]["namespace"].as_str();
         let expected = (!OF_THE_CLUSTER.contains(&kind)).then_some(SYSTEM);

@@ -6,7 +6,7 @@ use restamp::cluster::key;
 use serde_json::{Value, json};
 
 use super::{
-    BASE, SYSTEM, WATCHER, WEBHOOK, documents, listed, one, one_of,
+    BASE, SELF_MANAGED, SYSTEM, WATCHER, WEBHOOK, documents, listed, one, one_of,
     rights::{right, rights},
     texts,
 };
@@ -28,13 +28,17 @@ fn accounts(binding: &Value) -> Vec<String> {
 
 #[test]
 fn every_file_is_listed() {
-    for (folder, below) in [(FOLLOWED, None), (SELECTOR, None), (NAMESPACED, Some(BASE))] {
+    for (folder, below) in [
+        (FOLLOWED, vec![]),
+        (SELECTOR, vec![]),
+        (NAMESPACED, vec![BASE, SELF_MANAGED]),
+    ] {
         let mut expected: BTreeSet<_> = files(folder, ".yaml").into_iter().collect();
         expected.retain(|file| {
             let inside = file.strip_prefix(folder).unwrap().trim_start_matches('/');
             !inside.contains('/') && inside != "kustomization.yaml"
         });
-        expected.extend(below.map(str::to_owned));
+        expected.extend(below.into_iter().map(str::to_owned));
         assert_eq!(listed(folder), expected);
     }
 }

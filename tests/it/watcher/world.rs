@@ -113,6 +113,7 @@ impl World {
             ambient: ambient(),
             alerts,
             webhook,
+            certificates: None,
         };
         let admin = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = admin.local_addr().unwrap();

@@ -1,10 +1,13 @@
 //! Which certificate is served, whatever happens to its files. The clock jumps, and so does the wall clock.
 
-use std::{cell::Cell, sync::Arc, time::Duration};
+use std::{cell::Cell, future::ready, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use restamp::runtime::{
-    admin::Readiness, certificate::Certificate, https, metrics::WebhookMetrics,
+    admin::Readiness,
+    certificate::{Certificate, POLL, Pair as Served},
+    https,
+    metrics::WebhookMetrics,
 };
 use rustls::pki_types::CertificateDer;
 use tokio::{io::duplex, task::JoinHandle, time::sleep};
@@ -45,13 +48,16 @@ impl Followed {
         let readiness = Readiness::default();
         let metrics = WebhookMetrics::new().unwrap();
         let certificate = Arc::new(Certificate::new(
-            files.path().to_owned(),
+            files.path().display().to_string(),
             now,
             readiness.clone(),
         ));
         let expiry = metrics.certificate_expiry.clone();
-        let follow = certificate.clone();
-        let task = tokio::spawn(async move { follow.follow(&expiry).await });
+        let (follow, dir) = (certificate.clone(), files.path().to_owned());
+        let task = tokio::spawn(async move {
+            let read = || ready(Served::of_folder(&dir));
+            follow.follow(&expiry, POLL, read).await;
+        });
         let followed = Self {
             client: pki.client(&[]),
             files,

@@ -6,14 +6,15 @@ use std::{
 };
 
 use axum::body::Body;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{Version, header::CONNECTION};
 use jiff::Timestamp;
 use restamp::{
     runtime::{https::LAME_DUCK, metrics::WebhookMetrics},
-    webhook::{self, Listeners, Settings, WebhookError},
+    webhook::{self, CertificateSource, Listeners, Settings, WebhookError},
 };
 use rustls::version::{TLS12, TLS13};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
@@ -22,11 +23,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Connection, Files, Pki,
-    client::{Answer, get},
+    Connection, Files, Pair, Pki,
+    client::{Answer, get, secured},
+    leaf,
 };
 use crate::{
-    fake_api::{Effect, FakeApi},
+    fake_api::{Effect, FakeApi, key},
     watcher::{HOME, name, secret},
     webhook::{
         api_server::{put_key, review},
@@ -61,6 +63,11 @@ struct Process {
 
 impl Process {
     async fn start(files: Files, pki: Pki) -> Self {
+        let source = CertificateSource::Folder(files.path().to_owned());
+        Self::start_with(source, files, pki).await
+    }
+
+    async fn start_with(certificate: CertificateSource, files: Files, pki: Pki) -> Self {
         let api = FakeApi::default();
         api.put("kubectl", &secret("login", "one"));
         put_key(&api);
@@ -75,7 +82,7 @@ impl Process {
             namespace: HOME.to_owned(),
             kinds: restamp::cluster::kind::Kinds::default(),
             policy: std::sync::Arc::default(),
-            cert_dir: files.path().to_owned(),
+            certificate,
             now: Timestamp::now,
         };
         let metrics = WebhookMetrics::new().unwrap();
@@ -196,6 +203,56 @@ async fn a_process_without_a_certificate_is_alive_and_says_which_file_it_misses(
     let until: Timestamp = "2090-01-01T00:00:00Z".parse().unwrap();
     let expiry = format!("{gauge} {}\n", until.as_second());
     assert!(process.get("/metrics").await.1.contains(&expiry));
+}
+
+/// The Secret with a certificate.
+fn tls(pair: &Pair) -> Value {
+    let data = [("tls.crt", &pair.certificate), ("tls.key", &pair.key)];
+    let data = data.map(|(entry, text)| (entry.to_owned(), STANDARD.encode(text).into()));
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "namespace": HOME, "name": "tls" },
+        "data": Value::Object(data.into_iter().collect()),
+    })
+}
+
+#[tokio::test]
+async fn a_certificate_in_a_secret_is_taken_in_and_one_that_is_cut_short_is_not() {
+    let source = CertificateSource::Secret("tls".to_owned());
+    let process = Process::start_with(source, Files::new(), Pki::new()).await;
+    let missing = "certificate: there is no Secret restamp-system/tls;";
+    eventually("it says what is missing", async || {
+        let (status, text) = process.get("/readyz").await;
+        status == 503 && text.starts_with(missing)
+    })
+    .await;
+    let serves = async |pair: &Pair| {
+        let stream = TcpStream::connect(("127.0.0.1", process.port)).await;
+        let stream = secured(&process.pki.client(&[]), stream.unwrap()).await;
+        stream.is_ok_and(|stream| leaf(&stream) == pair.der)
+    };
+    let first = process.pki.good();
+    process.api.put("watcher", &tls(&first));
+    process.until_ready().await;
+    assert!(serves(&first).await);
+
+    let (torn, next) = (process.pki.good(), process.pki.good());
+    let half = torn.key[..torn.key.len() / 2].to_owned();
+    process
+        .api
+        .put("somebody", &tls(&Pair { key: half, ..torn }));
+    process.api.forget_calls();
+    let secret = key("secrets", HOME, "tls");
+    eventually("it was looked at twice", async || {
+        let calls = process.api.calls();
+        calls.iter().filter(|call| call.key == secret).count() >= 2
+    })
+    .await;
+    assert!(serves(&first).await);
+    assert_eq!(process.get("/readyz").await.0, 200);
+    process.api.put("watcher", &tls(&next));
+    eventually("the next one is served", async || serves(&next).await).await;
+    assert!(process.api.calls().iter().all(|call| call.verb == "get"));
 }
 
 /// Expects that whoever asks during the end is answered, and is not invited to stay.

@@ -11,7 +11,11 @@ use std::{
 use axum::{Router, routing::post};
 use jiff::Timestamp;
 use restamp::{
-    runtime::{admin::Readiness, certificate::Certificate, https},
+    runtime::{
+        admin::Readiness,
+        certificate::{Certificate, CertificateError, Pair as Served},
+        https,
+    },
     webhook::PATH,
 };
 use tokio::{
@@ -97,11 +101,11 @@ impl Server {
         let (mut files, pki) = (Files::new(), Pki::new());
         files.mount(&pki.good());
         let certificate = Arc::new(Certificate::new(
-            files.path().to_owned(),
+            files.path().display().to_string(),
             Timestamp::now,
             Readiness::default(),
         ));
-        certificate.check().unwrap();
+        certificate.offer(&read(&files).unwrap()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let router = Router::new().route(PATH, post(|| async { "here" }));
@@ -117,11 +121,19 @@ impl Server {
         }
     }
 
+    fn look(&self) -> Result<(), CertificateError> {
+        self.certificate.offer(&read(&self.files)?)
+    }
+
     async fn expect_served(&self, pair: &Pair) {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let stream = secured(&self.pki.client(&[]), stream).await.unwrap();
         assert!(leaf(&stream) == pair.der, "another certificate is served");
     }
+}
+
+fn read(files: &Files) -> Result<Served, CertificateError> {
+    Served::of_folder(files.path())
 }
 
 impl Drop for Server {
@@ -137,7 +149,7 @@ async fn no_handshake_fails_while_a_mounted_certificate_is_swapped() {
     for _ in 0..SWAPS {
         let next = server.pki.good();
         server.files.mount(&next);
-        server.certificate.check().unwrap();
+        server.look().unwrap();
         server.expect_served(&next).await;
         load.goes_on().await;
     }
@@ -153,18 +165,18 @@ async fn no_handshake_fails_while_the_files_are_written_one_after_the_other() {
     let mut load = Load::start(&server.pki, server.port);
     let mut before = server.pki.good();
     server.files.write(&before);
-    server.certificate.check().unwrap();
+    server.look().unwrap();
     for _ in 0..SWAPS {
         let next = server.pki.good();
         let half = &next.certificate.as_bytes()[..next.certificate.len() / 2];
         for torn in [half, next.certificate.as_bytes()] {
             server.files.write_certificate(torn);
-            server.certificate.check().unwrap_err();
+            server.look().unwrap_err();
             server.expect_served(&before).await;
         }
         load.goes_on().await;
         server.files.write_key(&next.key);
-        server.certificate.check().unwrap();
+        server.look().unwrap();
         server.expect_served(&next).await;
         before = next;
     }

@@ -1,0 +1,247 @@
+//! The Secrets of certificates that Restamp makes itself, and the webhook configuration that trusts them.
+
+use std::collections::BTreeMap;
+
+use futures::{Stream, StreamExt, stream};
+use k8s_openapi::{
+    ByteString,
+    api::{
+        admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration},
+        core::v1::Secret,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client, Resource,
+    api::{Patch, PatchParams},
+    core::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::{Error, FIELD_MANAGER, as_us, error::Request};
+
+/// The label of the Secrets that are ours to write.
+pub const MARK: &str = "restamp.dev/certificates";
+/// Its value.
+const MANAGED: &str = "managed";
+
+const CONFIGURATIONS: &str = "mutatingwebhookconfigurations.admissionregistration.k8s.io";
+
+/// What a Secret holds.
+pub type Data = BTreeMap<String, Vec<u8>>;
+
+/// A Secret as it was read.
+pub struct Stored {
+    /// What it holds.
+    pub data: Data,
+    /// Whether it is ours to write.
+    pub is_ours: bool,
+    metadata: ObjectMeta,
+}
+
+/// A MutatingWebhookConfiguration, as far as it is about certificates.
+pub struct Configuration {
+    /// Its webhooks.
+    pub webhooks: Vec<Webhook>,
+    /// Tells its states apart: no two of them with other webhooks have the same.
+    pub state: (Option<String>, Option<i64>),
+    name: String,
+    resource_version: Option<String>,
+}
+
+/// One webhook of it.
+pub struct Webhook {
+    /// Its name.
+    pub name: String,
+    /// Whom the API server trusts, PEM; empty if it is not set.
+    pub bundle: Vec<u8>,
+    /// The hosts under which the API server calls it.
+    pub hosts: Vec<String>,
+}
+
+/// Reads a configuration.
+///
+/// # Errors
+/// When it cannot be read ([`Error::NotFound`] if there is none).
+pub async fn configuration(client: &Client, name: &str) -> Result<Configuration, Error> {
+    let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+    let get = configuration_request("get", name);
+    let MutatingWebhookConfiguration { metadata, webhooks } = get.send(api.get(name)).await?;
+    Ok(Configuration {
+        webhooks: webhooks.into_iter().flatten().map(webhook).collect(),
+        state: (metadata.uid, metadata.generation),
+        name: name.to_owned(),
+        resource_version: metadata.resource_version,
+    })
+}
+
+fn webhook(webhook: MutatingWebhook) -> Webhook {
+    let client = webhook.client_config;
+    let of_service = client.service.map(|service| {
+        let host = format!("{}.{}.svc", service.name, service.namespace);
+        vec![format!("{host}.cluster.local"), host]
+    });
+    let of_url = || client.url.as_deref().and_then(host).into_iter().collect();
+    Webhook {
+        name: webhook.name,
+        hosts: of_service.unwrap_or_else(of_url),
+        bundle: client.ca_bundle.unwrap_or_default().0,
+    }
+}
+
+/// The host of a URL, as in certificates.
+fn host(url: &str) -> Option<String> {
+    let url: http::Uri = url.parse().ok()?;
+    let host = url.host()?;
+    Some(host.trim_matches(['[', ']']).to_owned())
+}
+
+/// Has every webhook of a configuration trust `bundle`, PEM, and writes nothing else. What others manage stays theirs.
+///
+/// # Errors
+/// When the configuration has changed since it was read ([`Error::Conflict`]), or the API server does not take it.
+pub async fn publish(
+    client: &Client,
+    configuration: &Configuration,
+    bundle: &str,
+) -> Result<(), Error> {
+    let name = &*configuration.name;
+    let bundle = ByteString(bundle.as_bytes().to_vec());
+    let webhooks = configuration
+        .webhooks
+        .iter()
+        .map(|webhook| json!({ "name": webhook.name, "clientConfig": { "caBundle": bundle } }));
+    let patch = Patch::Apply(json!({
+        "apiVersion": MutatingWebhookConfiguration::api_version(&()),
+        "kind": MutatingWebhookConfiguration::kind(&()),
+        "metadata": { "name": name, "resourceVersion": configuration.resource_version },
+        "webhooks": webhooks.collect::<Vec<_>>(),
+    }));
+    let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    configuration_request("patch", name)
+        .send(api.patch(name, &params, &patch))
+        .await
+        .map(drop)
+}
+
+/// Reads a Secret, if there is one.
+///
+/// # Errors
+/// When the API server does not say.
+pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Option<Stored>, Error> {
+    let get = Request::object("get", "secrets", namespace, name);
+    let secret = match get.send(api(client, namespace).get(name)).await {
+        Err(Error::NotFound { .. }) => return Ok(None),
+        found => found?,
+    };
+    let labels = secret.metadata.labels.iter().flatten();
+    let data = secret.data.unwrap_or_default().into_iter();
+    Ok(Some(Stored {
+        is_ours: labels
+            .into_iter()
+            .any(|(key, value)| (&**key, &**value) == (MARK, MANAGED)),
+        data: data.map(|(key, value)| (key, value.0)).collect(),
+        metadata: secret.metadata,
+    }))
+}
+
+/// Writes a Secret, in the place of the one that was read, or as a new one if there was none.
+///
+/// # Errors
+/// When it is not as it was read any more ([`Error::Conflict`], [`Error::AlreadyExists`], [`Error::NotFound`]), or
+/// the API server does not take it.
+pub async fn write(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    type_: &str,
+    before: Option<Stored>,
+    data: Data,
+) -> Result<(), Error> {
+    let is_new = before.is_none();
+    let mut metadata = before.map(|before| before.metadata).unwrap_or_default();
+    metadata.name = Some(name.to_owned());
+    metadata.managed_fields = None;
+    let labels = metadata.labels.get_or_insert_default();
+    labels.insert(MARK.to_owned(), MANAGED.to_owned());
+    let data = data.into_iter();
+    let secret = Secret {
+        metadata,
+        type_: Some(type_.to_owned()),
+        data: Some(data.map(|(key, value)| (key, ByteString(value))).collect()),
+        ..Secret::default()
+    };
+    let (api, params) = (api(client, namespace), as_us());
+    let request = |verb| Request::object(verb, "secrets", namespace, name);
+    if is_new {
+        let created = request("create").send(api.create(&params, &secret)).await;
+        created.map(drop)
+    } else {
+        let replaced = api.replace(name, &params, &secret);
+        request("update").send(replaced).await.map(drop)
+    }
+}
+
+/// Says when one of these may have changed: an item for each time, or for why it cannot be seen.
+pub fn changes(
+    client: &Client,
+    configuration: &str,
+    namespace: &str,
+    secrets: [&str; 2],
+) -> impl Stream<Item = Result<(), Error>> + Unpin + use<> {
+    let configurations: Api<PartialObjectMeta<MutatingWebhookConfiguration>> =
+        Api::all(client.clone());
+    let configuration = configuration_request("watch", configuration);
+    let secrets = secrets.map(|name| {
+        let request = Request::object("watch", "secrets", namespace, name);
+        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), namespace);
+        watch(api, request)
+    });
+    stream::select_all(
+        secrets
+            .into_iter()
+            .chain([watch(configurations, configuration)]),
+    )
+}
+
+fn watch<K>(api: Api<K>, request: Request) -> stream::BoxStream<'static, Result<(), Error>>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let name = request.name.clone().unwrap_or_default();
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let events = watcher(api, config).default_backoff();
+    let told = events.map(move |event| match event {
+        Ok(_) => Ok(()),
+        Err(watcher::Error::InitialListFailed(error)) => {
+            let list = Request {
+                verb: "list",
+                ..request.clone()
+            };
+            Err(list.failed(error))
+        }
+        Err(watcher::Error::WatchStartFailed(error)) => Err(request.failed(error)),
+        // It is resumed by itself.
+        Err(_) => Ok(()),
+    });
+    told.boxed()
+}
+
+fn api(client: &Client, namespace: &str) -> Api<Secret> {
+    Api::namespaced(client.clone(), namespace)
+}
+
+fn configuration_request(verb: &'static str, name: &str) -> Request {
+    Request {
+        verb,
+        resource: CONFIGURATIONS.to_owned(),
+        namespace: None,
+        name: Some(name.to_owned()),
+    }
+}

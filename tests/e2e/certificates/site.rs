@@ -1,0 +1,173 @@
+//! An installation that looks after its certificates.
+
+use std::{path::PathBuf, sync::Arc};
+
+use k8s_openapi::api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret};
+use kube::{Api, Client, api::DeleteParams};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::support::{
+    Ground,
+    detour::{Detour, Way},
+    ground::{SYSTEM, free_port},
+    replica::Replica,
+    wait::until,
+};
+
+/// The Secrets.
+pub const SERVING: &str = "restamp-webhook-tls";
+pub const AUTHORITY: &str = "restamp-webhook-tls-ca";
+/// The configuration.
+pub const CONFIGURATION: &str = "restamp";
+
+/// Where it is, and the way to it.
+pub struct Site {
+    pub ground: Ground,
+    pub client: Client,
+    times: String,
+}
+
+/// A replica of the webhook.
+pub struct Server {
+    pub replica: Replica,
+    port: u16,
+}
+
+impl Site {
+    /// The manifests for it, without any process. `times` are for a CA, for a serving certificate, and to learn of each.
+    pub async fn new(test: &str, times: &str) -> Option<Site> {
+        let ground = Ground::own(test).await?;
+        let manifests = folder("manifests/default");
+        let manifests = manifests.to_str().expect("a path in UTF-8");
+        ground
+            .kubectl(&["apply", "--server-side", "-k", manifests])
+            .await;
+        Some(Site {
+            client: ground.client().await,
+            ground,
+            times: format!("--certificate-times={times}"),
+        })
+    }
+
+    pub async fn watcher(&self, name: &str) -> Replica {
+        let kubeconfig = self.ground.kubeconfig_of(SYSTEM, "restamp-watcher").await;
+        let flags = ["--webhook-configuration", CONFIGURATION, &self.times];
+        self.ground.watcher_with(name, &kubeconfig, &flags)
+    }
+
+    pub async fn webhook(&self) -> Server {
+        let kubeconfig = self.ground.kubeconfig_of(SYSTEM, "restamp-webhook").await;
+        let port = free_port();
+        let listen = format!("127.0.0.1:{port}");
+        let args = ["webhook", "--listen", &listen, "--cert-secret", SERVING];
+        let log = self.ground.new_log("webhook");
+        Server {
+            replica: Replica::start(&args, &kubeconfig, &log),
+            port,
+        }
+    }
+
+    /// Has the API server call the webhook by a way that leads to a replica of it.
+    pub async fn lead_to(&self, server: &Server) -> Detour {
+        let detour = Detour::to(server.address()).await;
+        let url = format!("https://{}{}", detour.address(), restamp::webhook::PATH);
+        let patch = json!([{ "op": "replace", "path": "/webhooks/0/clientConfig", "value": { "url": url } }]);
+        self.patch_configuration(&patch).await;
+        detour
+    }
+
+    /// A JSON patch by somebody.
+    pub async fn patch_configuration(&self, patch: &Value) {
+        let patch = patch.to_string();
+        let args = ["patch", "mutatingwebhookconfiguration", CONFIGURATION];
+        let args = [&args[..], &["--type=json", "--patch", &patch]].concat();
+        self.ground.kubectl(&args).await;
+    }
+
+    pub async fn configuration(&self) -> MutatingWebhookConfiguration {
+        let api: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
+        api.get(CONFIGURATION).await.expect("a configuration")
+    }
+
+    /// Whom the API server trusts.
+    pub async fn bundle(&self) -> Vec<CertificateDer<'static>> {
+        let webhooks = self.configuration().await.webhooks.expect("webhooks");
+        let bundle = webhooks[0].client_config.ca_bundle.clone();
+        let bundle = bundle.unwrap_or_default().0;
+        let certificates = CertificateDer::pem_slice_iter(&bundle);
+        certificates.collect::<Result<_, _>>().expect("PEM")
+    }
+
+    /// Waits until the bundle holds so many certificates.
+    pub async fn until_bundled(&self, count: usize) -> Vec<CertificateDer<'static>> {
+        until("the caBundle holds so many certificates", async || {
+            let bundle = self.bundle().await;
+            if bundle.len() == count {
+                Ok(bundle)
+            } else {
+                Err(bundle.len())
+            }
+        })
+        .await
+    }
+
+    pub fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), SYSTEM)
+    }
+
+    pub async fn delete_secret(&self, name: &str) {
+        let deleted = self.secrets().delete(name, &DeleteParams::default()).await;
+        deleted.expect("it is there");
+    }
+
+    /// An entry of a Secret, if it is there.
+    pub async fn entry(&self, secret: &str, entry: &str) -> Option<Vec<u8>> {
+        let secret = self.secrets().get_opt(secret).await.expect("an answer")?;
+        Some(secret.data?.remove(entry)?.0)
+    }
+}
+
+impl Server {
+    pub fn address(&self) -> std::net::SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    pub fn way(&self) -> Way {
+        Way::To(self.address())
+    }
+
+    /// Whether somebody who trusts these CAs takes it for the webhook.
+    pub async fn is_trusted(&self, bundle: &[CertificateDer<'static>]) -> Result<(), String> {
+        let mut roots = RootCertStore::empty();
+        for certificate in bundle {
+            roots.add(certificate.clone()).expect("a CA");
+        }
+        let config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(self.address()).await;
+        let stream = stream.map_err(|error| error.to_string())?;
+        let name = ServerName::try_from("127.0.0.1").expect("an address");
+        let connector = TlsConnector::from(Arc::new(config));
+        let connected = connector.connect(name, stream).await;
+        connected.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+pub fn folder(relative: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(relative)
+}
+
+pub async fn until_logged(replica: &Replica, text: &str) {
+    until("it is logged", async || match replica.log() {
+        log if log.contains(text) => Ok(()),
+        log => Err(format!("no {text:?} in\n{log}")),
+    })
+    .await;
+}
