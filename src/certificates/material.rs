@@ -127,3 +127,6 @@ pub fn is_for(serving: &Serving, host: &str) -> bool {
     };
     verify_server_name(&certificate, &name).is_ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -245,3 +245,36 @@ fn configuration_request(verb: &'static str, name: &str) -> Request {
         name: Some(name.to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(client_config: serde_json::Value) -> Vec<String> {
+        let configured = json!({
+            "name": "x", "admissionReviewVersions": [], "sideEffects": "None", "clientConfig": client_config,
+        });
+        webhook(serde_json::from_value(configured).unwrap()).hosts
+    }
+
+    #[test]
+    fn hosts_are_those_that_the_api_server_calls() {
+        let service = json!({ "service": { "name": "webhook", "namespace": "home", "path": "/mutate", "port": 443 } });
+        let of_service = ["webhook.home.svc.cluster.local", "webhook.home.svc"];
+        assert_eq!(hosts(service), of_service);
+        for (url, host) in [
+            ("https://example.com:9443/mutate", "example.com"),
+            ("https://192.0.2.1/mutate", "192.0.2.1"),
+            ("https://[2001:db8::1]:9443/mutate", "2001:db8::1"),
+        ] {
+            assert_eq!(hosts(json!({ "url": url })), [host]);
+        }
+        for nowhere in [
+            json!({ "url": "https://" }),
+            json!({ "url": "/mutate" }),
+            json!({}),
+        ] {
+            assert_eq!(hosts(nowhere), Vec::<String>::new());
+        }
+    }
+}

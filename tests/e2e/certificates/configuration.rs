@@ -77,12 +77,10 @@ async fn appliers_see_no_drift_and_keep_what_is_theirs() {
         ground.kubectl(&[args, &["-f", &file]].concat()).await;
         assert_eq!(site.bundle().await, bundle, "{args:?}");
         assert_eq!(site.generation().await, before, "{args:?}");
+        let how = args.iter().skip(1).copied();
+        let diff: Vec<_> = ["diff", "-f", &file].into_iter().chain(how).collect();
+        assert_eq!(ground.kubectl(&diff).await, "", "{args:?}");
     }
-    let diff = ground
-        .kubectl(&["diff", "--server-side", "-f", &file])
-        .await;
-    assert_eq!(diff, "");
-
     let managers = site.configuration().await.metadata.managed_fields;
     let ours: Vec<_> = managers
         .iter()
