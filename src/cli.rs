@@ -1,5 +1,6 @@
 //! The command line: the only reader of flags and environment.
 
+mod certificates;
 mod explain;
 mod keys;
 mod legacy;
@@ -18,7 +19,6 @@ use tokio::net::TcpListener;
 
 use crate::{
     alerts::{self, Receiver},
-    certificates::Times,
     cluster::{client, error::chain},
     runtime::{
         ambient::Ambient,
@@ -29,9 +29,10 @@ use crate::{
         duration::{DurationError, parse_duration},
         settings::PolicySettings,
     },
-    watcher::{self, Managed, Settings},
+    watcher::{self, Settings},
     webhook::{self, CertificateSource, Listeners},
 };
+use certificates::{CERT_SECRET, CertificateArgs};
 use explain::ExplainArgs;
 use legacy::LegacyArgs;
 use logs::LogArgs;
@@ -39,8 +40,6 @@ use migrate::MigrateArgs;
 use policy::PolicyArgs;
 use scope::ONE_NAMESPACE;
 
-/// The variable of the Secret with the serving certificate, the same for webhook and watcher.
-const CERT_SECRET: &str = "RESTAMP_CERT_SECRET";
 /// Reloader's variable that has restarts counted by namespace.
 const COUNT_BY_NAMESPACE: &str = "METRICS_COUNT_BY_NAMESPACE";
 
@@ -111,36 +110,6 @@ struct WatcherArgs {
     legacy: LegacyArgs,
 }
 
-/// What the webhook's certificates are looked after by.
-#[derive(Args)]
-struct CertificateArgs {
-    /// Make the webhook's certificates, and have this MutatingWebhookConfiguration trust them.
-    #[arg(long, env = "RESTAMP_WEBHOOK_CONFIGURATION", value_name = "NAME", value_parser = not_empty)]
-    webhook_configuration: Option<String>,
-    /// The Secret for the serving certificate; that of the CA has -ca behind its name.
-    #[arg(
-        long,
-        env = CERT_SECRET,
-        value_name = "NAME",
-        default_value = "restamp-webhook-tls",
-        value_parser = not_empty
-    )]
-    cert_secret: String,
-    /// For tests: how long a CA and a serving certificate last, and API servers and replicas take to learn of one.
-    #[arg(long, value_parser = certificate_times, hide = true)]
-    certificate_times: Option<Times>,
-}
-
-impl CertificateArgs {
-    fn managed(self) -> Option<Managed> {
-        Some(Managed {
-            configuration: self.webhook_configuration?,
-            secret: self.cert_secret,
-            times: self.certificate_times.unwrap_or_default(),
-        })
-    }
-}
-
 #[derive(Args)]
 struct WebhookArgs {
     /// Where admission reviews are received, over HTTPS.
@@ -184,20 +153,6 @@ fn not_empty(text: &str) -> Result<String, &'static str> {
 
 fn duration(text: &str) -> Result<Duration, DurationError> {
     parse_duration(text)
-}
-
-fn certificate_times(text: &str) -> Result<Times, String> {
-    let times = text.split(',').map(parse_duration);
-    let times = times.collect::<Result<Vec<_>, _>>();
-    match times.map_err(|error| error.to_string())?[..] {
-        [authority, serving, publish, adopt] => Ok(Times {
-            authority,
-            serving,
-            publish,
-            adopt,
-        }),
-        _ => Err("write four durations".to_owned()),
-    }
 }
 
 /// What arguments mean together; ends the program if that makes no sense, as for each of them.
@@ -439,5 +394,32 @@ mod tests {
             "--auto-reload-all=false",
         ];
         Cli::try_parse_from(twice).unwrap();
+    }
+
+    #[test]
+    fn a_certificate_comes_from_one_place() {
+        let both = ["restamp", "webhook", "--cert-dir=/tls", "--cert-secret=tls"];
+        let error = Cli::try_parse_from(both).err().map(|error| error.kind());
+        assert_eq!(error, Some(ErrorKind::ArgumentConflict));
+        for one in ["--cert-dir=/tls", "--cert-secret=tls"] {
+            Cli::try_parse_from(["restamp", "webhook", one]).unwrap();
+        }
+    }
+
+    #[test]
+    fn certificates_are_looked_after_where_a_configuration_is_named() {
+        let managed = |args: &[&str]| {
+            let args = ["restamp", "watcher"].iter().chain(args);
+            let Command::Watcher(watcher) = Cli::try_parse_from(args).unwrap().command else {
+                panic!("another command");
+            };
+            watcher.certificates.managed()
+        };
+        assert!(managed(&[]).is_none() && managed(&["--cert-secret=tls"]).is_none());
+        let found = managed(&["--webhook-configuration=restamp"]).unwrap();
+        let names = (&*found.configuration, &*found.secret);
+        assert_eq!(names, ("restamp", "restamp-webhook-tls"));
+        let empty = ["restamp", "watcher", "--webhook-configuration="];
+        assert!(Cli::try_parse_from(empty).is_err());
     }
 }

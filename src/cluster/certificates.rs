@@ -4,26 +4,27 @@ use std::collections::BTreeMap;
 
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::{
-    ByteString,
-    api::{
-        admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration},
-        core::v1::Secret,
-    },
+    ByteString, Resource as _,
+    api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
-    Api, Client, Resource,
-    api::{Patch, PatchParams},
-    core::PartialObjectMeta,
+    Api, Client,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
     runtime::{
         WatchStreamExt,
         watcher::{self, watcher},
     },
 };
-use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-use super::{Error, FIELD_MANAGER, as_us, error::Request};
+use super::{
+    Error, FIELD_MANAGER, as_us,
+    error::Request,
+    source::{self, SourceMetadata},
+};
+use crate::stamp::{json, source::SourceKind};
 
 /// The label of the Secrets that are ours to write.
 pub const MARK: &str = "restamp.dev/certificates";
@@ -69,9 +70,16 @@ pub struct Webhook {
 /// # Errors
 /// When it cannot be read ([`Error::NotFound`] if there is none).
 pub async fn configuration(client: &Client, name: &str) -> Result<Configuration, Error> {
-    let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
     let get = configuration_request("get", name);
-    let MutatingWebhookConfiguration { metadata, webhooks } = get.send(api.get(name)).await?;
+    let DynamicObject {
+        metadata, mut data, ..
+    } = get.send(configurations(client).get(name)).await?;
+    let webhooks = data.get_mut("webhooks").map(Value::take);
+    let webhooks = serde_json::from_value(webhooks.unwrap_or_default());
+    let webhooks: Option<Vec<Written>> = webhooks.map_err(|error| Error::Unreadable {
+        request: get,
+        what: json::describe(&error),
+    })?;
     Ok(Configuration {
         webhooks: webhooks.into_iter().flatten().map(webhook).collect(),
         state: (metadata.uid, metadata.generation),
@@ -80,7 +88,29 @@ pub async fn configuration(client: &Client, name: &str) -> Result<Configuration,
     })
 }
 
-fn webhook(webhook: MutatingWebhook) -> Webhook {
+/// A webhook as it is written.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    name: String,
+    client_config: ClientConfig,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ClientConfig {
+    service: Option<Service>,
+    url: Option<String>,
+    ca_bundle: Option<ByteString>,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    name: String,
+    namespace: String,
+}
+
+fn webhook(webhook: Written) -> Webhook {
     let client = webhook.client_config;
     let of_service = client.service.map(|service| {
         let host = format!("{}.{}.svc", service.name, service.namespace);
@@ -117,15 +147,14 @@ pub async fn publish(
         .iter()
         .map(|webhook| json!({ "name": webhook.name, "clientConfig": { "caBundle": bundle } }));
     let patch = Patch::Apply(json!({
-        "apiVersion": MutatingWebhookConfiguration::api_version(&()),
-        "kind": MutatingWebhookConfiguration::kind(&()),
+        "apiVersion": MutatingWebhookConfiguration::API_VERSION,
+        "kind": MutatingWebhookConfiguration::KIND,
         "metadata": { "name": name, "resourceVersion": configuration.resource_version },
         "webhooks": webhooks.collect::<Vec<_>>(),
     }));
-    let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
     let params = PatchParams::apply(FIELD_MANAGER).force();
     configuration_request("patch", name)
-        .send(api.patch(name, &params, &patch))
+        .send(configurations(client).patch(name, &params, &patch))
         .await
         .map(drop)
 }
@@ -195,25 +224,23 @@ pub fn changes(
     namespace: &str,
     secrets: [&str; 2],
 ) -> impl Stream<Item = Result<(), Error>> + Unpin + use<> {
-    let configurations: Api<PartialObjectMeta<MutatingWebhookConfiguration>> =
-        Api::all(client.clone());
     let configuration = configuration_request("watch", configuration);
+    let resource = ApiResource::erase::<MutatingWebhookConfiguration>(&());
+    let configurations = watch(Api::all_with(client.clone(), &resource), configuration);
+    let resource = source::api_resource(SourceKind::Secret);
     let secrets = secrets.map(|name| {
         let request = Request::object("watch", "secrets", namespace, name);
-        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), namespace);
-        watch(api, request)
+        let secrets = Api::namespaced_with(client.clone(), namespace, &resource);
+        watch(secrets, request)
     });
-    stream::select_all(
-        secrets
-            .into_iter()
-            .chain([watch(configurations, configuration)]),
-    )
+    stream::select_all(secrets.into_iter().chain([configurations]))
 }
 
-fn watch<K>(api: Api<K>, request: Request) -> stream::BoxStream<'static, Result<(), Error>>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
+/// Metadata only.
+fn watch(
+    api: Api<SourceMetadata>,
+    request: Request,
+) -> stream::BoxStream<'static, Result<(), Error>> {
     let name = request.name.clone().unwrap_or_default();
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let events = watcher(api, config).default_backoff();
@@ -237,6 +264,11 @@ fn api(client: &Client, namespace: &str) -> Api<Secret> {
     Api::namespaced(client.clone(), namespace)
 }
 
+fn configurations(client: &Client) -> Api<DynamicObject> {
+    let resource = ApiResource::erase::<MutatingWebhookConfiguration>(&());
+    Api::all_with(client.clone(), &resource)
+}
+
 fn configuration_request(verb: &'static str, name: &str) -> Request {
     Request {
         verb,
@@ -250,7 +282,7 @@ fn configuration_request(verb: &'static str, name: &str) -> Request {
 mod tests {
     use super::*;
 
-    fn hosts(client_config: serde_json::Value) -> Vec<String> {
+    fn hosts(client_config: &Value) -> Vec<String> {
         let configured = json!({
             "name": "x", "admissionReviewVersions": [], "sideEffects": "None", "clientConfig": client_config,
         });
@@ -261,20 +293,20 @@ mod tests {
     fn hosts_are_those_that_the_api_server_calls() {
         let service = json!({ "service": { "name": "webhook", "namespace": "home", "path": "/mutate", "port": 443 } });
         let of_service = ["webhook.home.svc.cluster.local", "webhook.home.svc"];
-        assert_eq!(hosts(service), of_service);
+        assert_eq!(hosts(&service), of_service);
         for (url, host) in [
             ("https://example.com:9443/mutate", "example.com"),
             ("https://192.0.2.1/mutate", "192.0.2.1"),
             ("https://[2001:db8::1]:9443/mutate", "2001:db8::1"),
         ] {
-            assert_eq!(hosts(json!({ "url": url })), [host]);
+            assert_eq!(hosts(&json!({ "url": url })), [host]);
         }
         for nowhere in [
             json!({ "url": "https://" }),
             json!({ "url": "/mutate" }),
             json!({}),
         ] {
-            assert_eq!(hosts(nowhere), Vec::<String>::new());
+            assert_eq!(hosts(&nowhere), Vec::<String>::new());
         }
     }
 }

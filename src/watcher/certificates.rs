@@ -2,6 +2,8 @@
 //!
 //! Level-triggered as all the rest: whatever happens wakes the same look at what there is, which takes one step.
 
+mod found;
+
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -18,11 +20,11 @@ use crate::{
     certificates::{
         Times,
         authority::{self, MakeError},
-        material::{self, Certificates},
-        step::{self, Facts, Issuer, Reason, Serving, Step},
+        material,
+        step::{self, Facts, Reason, Step},
     },
     cluster::{
-        certificates::{self as door, Configuration, Data, Stored},
+        certificates::{self as door, Stored},
         error::{Error, chain},
     },
     runtime::{
@@ -31,23 +33,16 @@ use crate::{
         metrics::{CertificateMetrics, WatcherMetrics},
     },
 };
-
-/// The entries of the CA's Secret.
-const AUTHORITY_CERTIFICATE: &str = "ca.crt";
-const AUTHORITY_KEY: &str = "ca.key";
-/// CAs of before that are still to be trusted.
-const BEFORE: &str = "previous.crt";
+use found::{AUTHORITY_CERTIFICATE, AUTHORITY_KEY, BEFORE, Found, Held, Seen};
 
 /// What a process waits for that cannot look after certificates.
 const WAITS_FOR: &str = "certificates";
 /// How soon after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+/// How long watches have to go well that went wrong before.
+const STEADY: Duration = Duration::from_secs(10);
 /// How long nothing is looked at while nothing happens.
 const LONGEST: Duration = Duration::from_secs(600);
-/// How often somebody may change the `caBundle` before it is put back more and more slowly.
-const PATIENCE: u32 = 4;
-/// How slowly at last.
-const SLOWEST: Duration = Duration::from_secs(60);
 
 /// What is to be looked after.
 #[derive(Clone, Debug)]
@@ -84,31 +79,6 @@ enum Problem {
     )]
     Fight(String),
 }
-
-/// What there is.
-struct Found {
-    configuration: Configuration,
-    hosts: Vec<String>,
-    authority: Option<Stored>,
-    serving: Option<Stored>,
-}
-
-/// What that means.
-struct Held {
-    authority: Option<material::Authority>,
-    before: Certificates,
-    serving: Option<material::Serving>,
-}
-
-/// Since when things have been seen as they are, by a clock that nobody can set.
-#[derive(Default)]
-struct Seen {
-    published: Option<(State, Instant)>,
-    serving: Option<(Vec<u8>, Instant)>,
-    put: Option<(u32, Instant)>,
-}
-
-type State = (Option<String>, Option<i64>);
 
 /// Looks after the certificates.
 pub struct Keeper {
@@ -155,20 +125,25 @@ impl Keeper {
     }
 
     async fn lead(&self) {
-        let (mut seen, mut said) = (Seen::default(), None);
+        let (mut seen, mut said, mut unseen) = (Seen::default(), None, None);
         loop {
             let (configuration, secrets) = (&self.managed.configuration, self.secrets());
             let [authority, serving] = &secrets;
             let secrets = [&**authority, serving];
             let mut changes = door::changes(&self.client, configuration, &self.namespace, secrets);
+            let since = Instant::now();
             loop {
                 let looked = self.look(&mut seen).await;
                 let pause = *looked.as_ref().unwrap_or(&RETRY);
-                self.tell(&mut said, looked.err());
-                match timeout(pause.min(LONGEST), changes.next()).await {
+                if since.elapsed() > STEADY {
+                    unseen = None;
+                }
+                self.tell(&mut said, looked.err().as_ref().or(unseen.as_ref()));
+                let longest = if unseen.is_some() { STEADY } else { LONGEST };
+                match timeout(pause.min(longest), changes.next()).await {
                     Ok(Some(Ok(()))) | Err(_) => {}
                     Ok(Some(Err(error))) => {
-                        self.tell(&mut said, Some(error.into()));
+                        self.tell(&mut said, Some(unseen.insert(error.into())));
                         break;
                     }
                     Ok(None) => break,
@@ -179,8 +154,8 @@ impl Keeper {
     }
 
     /// Says what is wrong, unless that was the last thing said.
-    fn tell(&self, said: &mut Option<String>, problem: Option<Problem>) {
-        let problem = problem.map(|problem| chain(&problem));
+    fn tell(&self, said: &mut Option<String>, problem: Option<&Problem>) {
+        let problem = problem.map(|problem| chain(problem));
         match &problem {
             Some(problem) => self.readiness.waits_for(WAITS_FOR, problem),
             None => self.readiness.has(WAITS_FOR),
@@ -354,125 +329,6 @@ impl Keeper {
     }
 }
 
-impl Found {
-    fn held(&self) -> Held {
-        let (authority, serving) = (entries(&self.authority), entries(&self.serving));
-        let authority_or = material::authority(
-            entry(authority, AUTHORITY_CERTIFICATE),
-            entry(authority, AUTHORITY_KEY),
-        );
-        Held {
-            authority: authority_or,
-            before: material::certificates(entry(authority, BEFORE)),
-            serving: material::serving(entry(serving, CERTIFICATE_FILE), entry(serving, KEY_FILE)),
-        }
-    }
-
-    fn facts(&self, held: &Held, seen: &mut Seen, now: Timestamp) -> Facts {
-        let bundle = material::pem(&held.trusted());
-        let mut webhooks = self.configuration.webhooks.iter();
-        let published = webhooks.all(|webhook| webhook.bundle == bundle.as_bytes());
-        let state = published.then(|| self.configuration.state.clone());
-        let certificate = held
-            .serving
-            .as_ref()
-            .map(|serving| serving.certificate.clone());
-        let [published, serving_for] = [
-            age(&mut seen.published, state),
-            age(&mut seen.serving, certificate),
-        ];
-        Facts {
-            now,
-            authority: held.authority.as_ref().map(|authority| authority.life),
-            overlaps: !held.before.is_empty(),
-            published,
-            serving: held.serving.as_ref().map(|serving| Serving {
-                life: serving.life,
-                issuer: held.issuer(serving),
-                fits: self
-                    .hosts
-                    .iter()
-                    .all(|host| material::is_for(serving, host)),
-                seen: serving_for.unwrap_or_default(),
-            }),
-        }
-    }
-
-    /// Whoever may be trusted at this moment, wherever that is written.
-    fn trusted_so_far(&self, held: &Held) -> Certificates {
-        let mut trusted = held.trusted();
-        trusted.extend(material::certificates(entry(
-            entries(&self.authority),
-            AUTHORITY_CERTIFICATE,
-        )));
-        for webhook in &self.configuration.webhooks {
-            trusted.extend(material::certificates(&webhook.bundle));
-        }
-        trusted
-    }
-}
-
-impl Held {
-    fn trusted(&self) -> Certificates {
-        let authority = self
-            .authority
-            .iter()
-            .map(|authority| authority.certificate.clone());
-        self.before.iter().cloned().chain(authority).collect()
-    }
-
-    fn issuer(&self, serving: &material::Serving) -> Issuer {
-        let authority = self
-            .authority
-            .iter()
-            .map(|authority| authority.certificate.clone());
-        if material::has_signed(&authority.collect(), serving) {
-            Issuer::Authority
-        } else if material::has_signed(&self.before, serving) {
-            Issuer::Before
-        } else {
-            Issuer::Unknown
-        }
-    }
-}
-
-impl Seen {
-    /// Whether the `caBundle` may be written now. Whoever keeps changing it is not fought at full speed.
-    fn may_put(&mut self) -> bool {
-        let (count, last) = self.put.unwrap_or((0, Instant::now()));
-        let doubled = count.saturating_sub(PATIENCE).min(6);
-        let pause = Duration::from_secs((1 << doubled) - 1).min(SLOWEST);
-        if last.elapsed() < pause {
-            return false;
-        }
-        let count = if last.elapsed() > LONGEST { 0 } else { count };
-        self.put = Some((count.saturating_add(1), Instant::now()));
-        true
-    }
-}
-
-/// For how long something has been the same; nothing if it is not there.
-fn age<T: PartialEq>(seen: &mut Option<(T, Instant)>, now: Option<T>) -> Option<Duration> {
-    let Some(now) = now else {
-        *seen = None;
-        return None;
-    };
-    let (_, since) = match seen.take() {
-        Some((before, since)) if before == now => seen.insert((now, since)),
-        _ => seen.insert((now, Instant::now())),
-    };
-    Some(since.elapsed())
-}
-
-fn entries(stored: &Option<Stored>) -> Option<&Data> {
-    stored.as_ref().map(|stored| &stored.data)
-}
-
-fn entry<'a>(data: Option<&'a Data>, key: &str) -> &'a [u8] {
-    data.and_then(|data| data.get(key))
-        .map_or(&[], Vec::as_slice)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -482,38 +338,5 @@ mod tests {
     #[test]
     fn a_look_is_over_before_a_new_ca_signs() {
         assert!(4 * REQUEST_TIMEOUT < Times::default().publish);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_seen_ages_until_it_changes() {
-        let mut seen = None;
-        for (now, expected) in [
-            (Some(1), Some(0)),
-            (Some(1), Some(1)),
-            (Some(2), Some(0)),
-            (None, None),
-            (Some(2), Some(0)),
-            (Some(2), Some(1)),
-        ] {
-            let expected = expected.map(Duration::from_secs);
-            assert_eq!(age(&mut seen, now), expected, "{now:?}");
-            tokio::time::advance(Duration::from_secs(1)).await;
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_bundle_is_put_back_at_once_and_then_more_and_more_slowly() {
-        let (mut seen, start) = (Seen::default(), Instant::now());
-        let mut times = Vec::new();
-        while times.len() < 12 {
-            if seen.may_put() {
-                times.push(start.elapsed().as_secs());
-            } else {
-                tokio::time::advance(Duration::from_secs(1)).await;
-            }
-        }
-        assert_eq!(times, [0, 0, 0, 0, 0, 1, 4, 11, 26, 57, 117, 177]);
-        tokio::time::advance(LONGEST + Duration::from_secs(1)).await;
-        assert!(seen.may_put() && seen.may_put(), "it is forgotten");
     }
 }

@@ -36,6 +36,10 @@ fn trusting(identities: &[&Identity]) -> Certificates {
     certificates(pem.as_bytes())
 }
 
+fn half(text: &str) -> &str {
+    text.split_at(text.len() / 2).0
+}
+
 #[test]
 fn a_server_is_taken_for_what_its_ca_says_it_is() {
     let (ours, other) = (made(), made());
@@ -82,7 +86,7 @@ fn lives_are_as_promised() {
 fn what_is_damaged_is_nothing() {
     let (ours, other) = (made(), made());
     let leaf = issued(&ours, &HOSTS);
-    let half = |text: &str| text[..text.len() / 2].to_owned();
+    let half = |text: &str| half(text).to_owned();
     let with = |certificate: &str, key: &str| Identity {
         certificate: certificate.to_owned(),
         key: key.to_owned(),
@@ -118,7 +122,7 @@ fn pem_is_read_as_it_is_written_and_what_is_none_is_left_out() {
         one.certificate.replace("\r\n", "\n")
     );
     let key = &one.key;
-    let torn = &one.certificate[..one.certificate.len() / 2];
+    let torn = half(&one.certificate);
     let no_x509 = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
     let mixed = format!("text\n{no_x509}{key}{}{torn}", pem(&both));
     assert_eq!(certificates(mixed.as_bytes()), both);

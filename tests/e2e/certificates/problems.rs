@@ -4,8 +4,11 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use super::site::{AUTHORITY, CONFIGURATION, SERVING, Site, until_logged};
-use crate::support::{replica::Replica, wait::until};
+use super::{
+    rotation::until_stamped,
+    site::{AUTHORITY, CONFIGURATION, SERVING, Site, apply, until_logged},
+};
+use crate::support::{Shop, replica::Replica, wait::until};
 
 async fn until_not_ready(watcher: &Replica, why: &str) {
     until("it is not ready", async || {
@@ -155,5 +158,29 @@ async fn a_right_for_certificates_that_is_missing_is_named() {
         poor.until_ready().await;
         site.until_bundled(1).await;
         poor.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn rights_in_some_namespaces_suffice() {
+    let Some(mut site) = Site::new("certificates", "20m,10m,1s,2s").await else {
+        return;
+    };
+    for kind in ["clusterrole", "clusterrolebinding"] {
+        let args = ["delete", kind, "restamp-watcher", "restamp-webhook"];
+        site.ground.kubectl(&args).await;
+    }
+    apply(&site.ground, "manifests/namespaced", &[]).await;
+    let inject = json!({ "restamp.dev/inject": "enabled" });
+    let shop = Shop::empty(&site.ground, "certificates", inject).await;
+    let options = ["-n", &shop.namespace];
+    apply(&site.ground, "manifests/namespaced/followed", &options).await;
+    site.flags = vec![format!("--namespaces={}", shop.namespace)];
+    let webhook = site.webhook().await;
+    let _way = site.lead_to(&webhook).await;
+    let watcher = site.watcher("only").await;
+    until_stamped(&shop).await;
+    for log in [watcher.log(), webhook.replica.log()] {
+        assert!(!log.contains("grant this right"), "{log}");
     }
 }

@@ -119,7 +119,8 @@ async fn two(site: &Site) -> [Server; 2] {
     [site.webhook().await, site.webhook().await]
 }
 
-async fn until_stamped(shop: &Shop) {
+/// Waits until the API server calls the webhook.
+pub async fn until_stamped(shop: &Shop) {
     let env = json!({ "envFrom": [{ "configMapRef": { "name": "kube-root-ca.crt" } }] });
     let probe = workload(("Deployment", "probe"), &json!({ AUTO: "true" }), &pod(env));
     until("a CREATE is stamped", async || {

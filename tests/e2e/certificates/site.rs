@@ -31,6 +31,8 @@ pub struct Site {
     pub ground: Ground,
     pub client: Client,
     times: String,
+    /// Flags of watcher and webhook.
+    pub flags: Vec<String>,
 }
 
 /// A replica of the webhook.
@@ -43,21 +45,19 @@ impl Site {
     /// The manifests for it, without any process. `times` are for a CA, for a serving certificate, and to learn of each.
     pub async fn new(test: &str, times: &str) -> Option<Site> {
         let ground = Ground::own(test).await?;
-        let manifests = folder("manifests/default");
-        let manifests = manifests.to_str().expect("a path in UTF-8");
-        ground
-            .kubectl(&["apply", "--server-side", "-k", manifests])
-            .await;
+        apply(&ground, "manifests/default", &[]).await;
         Some(Site {
             client: ground.client().await,
             ground,
             times: format!("--certificate-times={times}"),
+            flags: Vec::new(),
         })
     }
 
     pub async fn watcher(&self, name: &str) -> Replica {
         let kubeconfig = self.ground.kubeconfig_of(SYSTEM, "restamp-watcher").await;
-        let flags = ["--webhook-configuration", CONFIGURATION, &self.times];
+        let ours = ["--webhook-configuration", CONFIGURATION, &self.times];
+        let flags: Vec<_> = ours.into_iter().chain(self.flags()).collect();
         self.ground.watcher_with(name, &kubeconfig, &flags)
     }
 
@@ -66,11 +66,16 @@ impl Site {
         let port = free_port();
         let listen = format!("127.0.0.1:{port}");
         let args = ["webhook", "--listen", &listen, "--cert-secret", SERVING];
+        let args: Vec<_> = args.into_iter().chain(self.flags()).collect();
         let log = self.ground.new_log("webhook");
         Server {
             replica: Replica::start(&args, &kubeconfig, &log),
             port,
         }
+    }
+
+    fn flags(&self) -> impl Iterator<Item = &str> {
+        self.flags.iter().map(String::as_str)
     }
 
     /// Has the API server call the webhook by a way that leads to a replica of it.
@@ -158,6 +163,14 @@ impl Server {
         let connected = connector.connect(name, stream).await;
         connected.map(drop).map_err(|error| error.to_string())
     }
+}
+
+/// Applies a folder of manifests.
+pub async fn apply(ground: &Ground, relative: &str, options: &[&str]) {
+    let folder = folder(relative);
+    let folder = folder.to_str().expect("a path in UTF-8");
+    let args = ["apply", "--server-side", "-k", folder];
+    ground.kubectl(&[&args, options].concat()).await;
 }
 
 pub fn folder(relative: &str) -> PathBuf {
