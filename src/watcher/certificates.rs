@@ -162,7 +162,7 @@ impl Keeper {
         }
         if let Some(problem) = problem.as_ref().filter(|_| problem != *said) {
             warn!(
-                error = problem,
+                error = %problem,
                 "cannot look after the webhook's certificates; trying again"
             );
         }
@@ -190,6 +190,9 @@ impl Keeper {
             return Err(Problem::Fight(self.managed.configuration.clone()));
         }
         let result = self.take(step, reason, found, held).await;
+        if step == Step::Publish && result.is_ok() {
+            seen.was_put();
+        }
         let label = match &result {
             Ok(()) => "ok",
             Err(Problem::Cluster(error)) => error.reason(),

@@ -130,16 +130,20 @@ impl Held {
 
 impl Seen {
     /// Whether the `caBundle` may be written now. Whoever keeps changing it is not fought at full speed.
-    pub fn may_put(&mut self) -> bool {
-        let (count, last) = self.put.unwrap_or((0, Instant::now()));
+    pub fn may_put(&self) -> bool {
+        let Some((count, last)) = self.put else {
+            return true;
+        };
         let doubled = count.saturating_sub(PATIENCE).min(6);
         let pause = Duration::from_secs((1 << doubled) - 1).min(SLOWEST);
-        if last.elapsed() < pause {
-            return false;
-        }
-        let count = if last.elapsed() > LONGEST { 0 } else { count };
+        last.elapsed() >= pause
+    }
+
+    /// It was written.
+    pub fn was_put(&mut self) {
+        let lately = self.put.filter(|(_, last)| last.elapsed() <= LONGEST);
+        let count = lately.map_or(0, |(count, _)| count);
         self.put = Some((count.saturating_add(1), Instant::now()));
-        true
     }
 }
 
@@ -188,6 +192,7 @@ mod tests {
         let mut times = Vec::new();
         while times.len() < 12 {
             if seen.may_put() {
+                seen.was_put();
                 times.push(start.elapsed().as_secs());
             } else {
                 tokio::time::advance(Duration::from_secs(1)).await;
@@ -195,6 +200,9 @@ mod tests {
         }
         assert_eq!(times, [0, 0, 0, 0, 0, 1, 4, 11, 26, 57, 117, 177]);
         tokio::time::advance(LONGEST + Duration::from_secs(1)).await;
-        assert!(seen.may_put() && seen.may_put(), "it is forgotten");
+        for _ in 0..=PATIENCE {
+            assert!(seen.may_put(), "it is forgotten");
+            seen.was_put();
+        }
     }
 }

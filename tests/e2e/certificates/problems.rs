@@ -150,10 +150,10 @@ async fn a_right_for_certificates_that_is_missing_is_named() {
             site.patch_configuration(&json!([{ "op": "remove", "path": path }]))
                 .await;
         }
-        // Quotes in fields of log lines are quoted once more.
-        let told = format!("may not {verb} {resource} ");
+        let told = format!("may not {verb} {resource} \"restamp\": grant this right");
         until_logged(&poor, &told).await;
-        until_not_ready(&poor, &format!("{told}\"restamp\": grant this right")).await;
+        until_not_ready(&poor, &told).await;
+        assert_eq!(poor.log().matches(&told).count(), 1, "it is said once");
         patch(&role(&all)).await;
         poor.until_ready().await;
         site.until_bundled(1).await;

@@ -86,7 +86,7 @@ impl Stream {
         let logs: String = servers.iter().map(|server| server.replica.log()).collect();
         let mut unstamped = self.unstamped.lock().expect("unpoisoned").clone();
         unstamped
-            .retain(|name| !logs.contains(&format!("/{name}\" error=\"its sources were not read")));
+            .retain(|name| !logs.contains(&format!("/{name}\" error=its sources were not read")));
         assert!(unstamped.is_empty(), "{unstamped:?}: {logs}");
     }
 }

@@ -142,7 +142,7 @@ async fn p5_killed_in_a_stream_of_deploys_nothing_is_refused_and_all_is_made_goo
     // On a machine that is busy with other tests, reads may take longer than a deploy is held up for.
     let mut unexcused = of(true, false);
     unexcused
-        .retain(|(_, name)| !log.contains(&format!("/{name}\" error=\"its sources were not read")));
+        .retain(|(_, name)| !log.contains(&format!("/{name}\" error=its sources were not read")));
     assert_eq!(unexcused, [], "while it served, all are stamped: {log}");
     assert!(
         of(true, true).len() >= KILLED_AT,
