@@ -122,6 +122,11 @@ impl WorkloadKind {
         (self.group, self.kind) == ("apps", "Deployment")
     }
 
+    /// Whether the kind's workloads are deleted and made again.
+    pub fn is_made_again(&self) -> bool {
+        self.restart == Restart::Recreate
+    }
+
     /// How the kind is addressed.
     pub fn api_resource(&self) -> ApiResource {
         let gvk = GroupVersionKind::gvk(self.group, self.version, self.kind);

@@ -27,6 +27,7 @@ use crate::{
     cluster::{
         error::chain,
         key::{self, HeldKey},
+        kind::WorkloadKind,
         workload::WorkloadId,
     },
     runtime::{admin::Readiness, metrics::WatcherMetrics},
@@ -197,7 +198,8 @@ impl Engine {
         self.keyring = None;
         self.held_key = None;
         self.key_wanted = leads.then(Instant::now);
-        self.finish_at = leads.then(Instant::now);
+        let makes_again = self.settings.kinds.iter().any(WorkloadKind::is_made_again);
+        self.finish_at = (leads && makes_again).then(Instant::now);
         self.readiness.has(KEY);
         if leads {
             self.readiness.waits_for(KEY, "not read yet");

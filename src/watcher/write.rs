@@ -189,7 +189,7 @@ impl Engine {
 
     fn write_failed(&mut self, written: &Written, error: &Error, now: Instant) {
         let id = &written.id;
-        if id.kind.restart == Restart::Recreate && written.restamp {
+        if id.kind.is_made_again() && written.restamp {
             self.finish_at = Some(now + FINISH_RETRY);
         }
         let tried = self.tick();

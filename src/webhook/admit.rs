@@ -12,7 +12,7 @@ use crate::{
     cluster::{
         Error, FIELD_MANAGER,
         error::chain,
-        kind::{Kinds, Restart, WorkloadKind},
+        kind::{Kinds, WorkloadKind},
         source::{self, Content},
     },
     runtime::metrics::WebhookMetrics,
@@ -101,7 +101,7 @@ impl Admitter {
         let admission = Admission {
             namespace: &review.namespace,
             template_path: kind.template,
-            may_stamp: kind.restart != Restart::Recreate,
+            may_stamp: !kind.is_made_again(),
             object: &object,
             stored: stored.as_ref(),
             settings: &self.policy,

@@ -3,7 +3,7 @@
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use crate::cluster::kind::{Restart, WorkloadKind};
+use crate::cluster::kind::WorkloadKind;
 
 /// Conditions of a Job that has finished, or is about to.
 const LAST_CONDITIONS: [&str; 4] = ["Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"];
@@ -25,7 +25,7 @@ impl Life {
         if !has_template {
             return Life::Over;
         }
-        if kind.restart != Restart::Recreate {
+        if !kind.is_made_again() {
             return Life::Lasting;
         }
         let owners = object.metadata.owner_references.iter().flatten();

@@ -55,3 +55,24 @@ async fn what_has_no_template_of_its_own_is_left_alone() {
     assert_eq!(now["spec"], without["spec"]);
     assert!(!recorded("without"));
 }
+
+/// The right to list Secrets is for the notes about Jobs, and not given where these are ignored.
+#[tokio::test(start_paused = true)]
+async fn where_jobs_are_ignored_no_notes_about_them_are_looked_for() {
+    for ignored in [false, true] {
+        let api = FakeApi::default();
+        api.put("kubectl", &secret("login", "one"));
+        api.put("kubectl", &deployment("web", &["login"], &[]));
+        let mut kinds = Kinds::default();
+        if ignored {
+            kinds.ignore("jobs");
+        }
+        let world = World::following(&api, kinds).await;
+        world.until_recorded().await;
+        world.quiet().await;
+        let calls = api.calls().into_iter();
+        let notes = calls
+            .filter(|call| call.verb == "list" && call.key.resource == "secrets" && !call.metadata);
+        assert_eq!(notes.count() > 0, !ignored);
+    }
+}
