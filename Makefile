@@ -44,7 +44,7 @@ DEV_HOSTS ?=
 .DEFAULT_GOAL := help
 # The steps of `test` say more in order, and cargo uses every core by itself.
 .NOTPARALLEL:
-.PHONY: help build image image-root image-by-buildah image-by-docker image-check demo cluster dev-certs test test-core test-unit test-scripts fuzz e2e bench-admission ground fmt fmt-check lint lint-workflows deny advisories doc clean needs-rust needs-image-tool needs-python needs-go
+.PHONY: help build image image-root image-by-buildah image-by-docker image-check demo cluster dev-certs test test-core test-unit test-scripts fuzz e2e chart bench-admission ground fmt fmt-check lint lint-workflows deny advisories doc clean needs-rust needs-image-tool needs-python needs-go
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,7 +87,7 @@ cluster: needs-rust ## Start a control plane, print its kubeconfig, and keep it 
 dev-certs: needs-rust ## Make a CA and a serving certificate in DEV_CERTS, for DEV_HOSTS
 	$(CARGO) run --locked --package restamp-dev-certs -- --out $(DEV_CERTS) $(addprefix --host ,$(DEV_HOSTS))
 
-test: fmt-check ground lint lint-workflows deny test-scripts test-unit e2e ## Everything that a change has to pass
+test: fmt-check ground lint lint-workflows deny test-scripts test-unit e2e chart ## Everything that a change has to pass
 
 test-core: needs-rust ## The tests of the pure core, in seconds
 	$(CARGO) test --locked --lib stamp::
@@ -106,6 +106,9 @@ fuzz: needs-rust ## The properties and simulations, with more cases than in test
 # They wait more than they compute, so more of them run at once than there are cores.
 e2e: needs-rust ## The tests on a real API server, or on the cluster of E2E_KUBECONFIG
 	$(WITH_CLUSTER) $(CARGO) test --locked --features e2e --test e2e -- --test-threads 6
+
+chart: needs-rust ## The tests of the Helm chart, with Helm 4 and 3 (`helm` and `helm3`)
+	$(WITH_CLUSTER) $(CARGO) test --locked --features e2e --test chart
 
 bench-admission: needs-rust ## What the webhook adds to a CREATE (docs/benchmarks.md)
 	RESTAMP_LOG_LEVEL=info $(WITH_CLUSTER) $(CARGO) bench --locked --features e2e --bench admission

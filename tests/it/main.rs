@@ -12,6 +12,7 @@
 
 mod admin;
 mod alerts;
+mod chart;
 mod class_reading;
 mod docs;
 mod fake_api;

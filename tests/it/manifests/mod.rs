@@ -36,7 +36,7 @@ const OF_THE_CLUSTER: [&str; 6] = [
     "PriorityLevelConfiguration",
 ];
 
-fn documents(file: &str) -> Vec<Value> {
+pub fn documents(file: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(&read(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 

@@ -1,0 +1,120 @@
+{{/* The beginning of every name. */}}
+{{- define "restamp.fullname" -}}
+{{- $name := .Values.nameOverride | default .Chart.Name -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "restamp.namespace" -}}
+{{- .Values.namespace | default .Release.Namespace -}}
+{{- end -}}
+
+{{/* What pods are selected by. Of a dict: root, component. */}}
+{{- define "restamp.selectorLabels" -}}
+app.kubernetes.io/name: {{ .root.Values.nameOverride | default .root.Chart.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* Of a dict: root, component, and labels to add. */}}
+{{- define "restamp.labels" -}}
+{{ include "restamp.selectorLabels" . }}
+app.kubernetes.io/part-of: restamp
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- with .labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The metadata of an object. Of a dict: root, name, and component, labels, annotations, cluster (in no namespace). */}}
+{{- define "restamp.metadata" -}}
+metadata:
+  name: {{ .name }}
+  {{- if not .cluster }}
+  namespace: {{ .namespace | default (include "restamp.namespace" .root) }}
+  {{- end }}
+  labels:
+    {{- include "restamp.labels" . | nindent 4 }}
+  {{- with .annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+
+{{- define "restamp.watcher" -}}
+{{- printf "%s-watcher" (include "restamp.fullname" .) -}}
+{{- end -}}
+
+{{- define "restamp.webhook" -}}
+{{- printf "%s-webhook" (include "restamp.fullname" .) -}}
+{{- end -}}
+
+{{/* Of a dict: root, component, account (its values). */}}
+{{- define "restamp.accountName" -}}
+{{- $account := .account | default dict -}}
+{{- if $account.name -}}
+{{- $account.name -}}
+{{- else if eq $account.create false -}}
+default
+{{- else -}}
+{{- printf "%s-%s" (include "restamp.fullname" .root) .component -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "restamp.watcherAccount" -}}
+{{- include "restamp.accountName" (dict "root" . "component" "watcher" "account" .Values.reloader.serviceAccount) -}}
+{{- end -}}
+
+{{- define "restamp.webhookAccount" -}}
+{{- include "restamp.accountName" (dict "root" . "component" "webhook" "account" .Values.webhook.serviceAccount) -}}
+{{- end -}}
+
+{{- define "restamp.certSecret" -}}
+{{- .Values.certificates.secretName | default (printf "%s-tls" (include "restamp.webhook" .)) -}}
+{{- end -}}
+
+{{/* Whether there is a webhook: where nothing is restarted, nothing is stamped. */}}
+{{- define "restamp.hasWebhook" -}}
+{{- if and .Values.webhook.enabled (not .Values.reloader.webhookUrl) }}true{{ end -}}
+{{- end -}}
+
+{{/* Whether the image that the values name is Reloader's: its name ends so, or its tag has a `v`, which ours have not. */}}
+{{- define "restamp.isReloadersImage" -}}
+{{- $image := .Values.image -}}
+{{- $name := ternary $image.name $image.repository (not (empty .Values.global.imageRegistry)) | default "" -}}
+{{- if or (regexMatch "(^|/)reloader[^/]*$" $name) (and (eq $name "restamp") (regexMatch "^v[0-9]" ($image.tag | toString))) }}true{{ end -}}
+{{- end -}}
+
+{{- define "restamp.image" -}}
+{{- $image := .Values.image -}}
+{{- $registry := .Values.global.imageRegistry -}}
+{{- $ours := dict "name" "restamp" "repository" "restamp" "tag" "dev" -}}
+{{- if include "restamp.isReloadersImage" . -}}
+{{- $image = $ours -}}
+{{- end -}}
+{{- $name := $image.repository | default "restamp" -}}
+{{- if $registry -}}
+{{- $name = printf "%s/%s" $registry ($image.name | default "restamp") -}}
+{{- end -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $name $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $name ($image.tag | default "dev" | toString) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Names or objects with `name`, as pods want them. */}}
+{{- define "restamp.pullSecrets" -}}
+{{- range . }}
+- name: {{ if kindIs "map" . }}{{ .name }}{{ else }}{{ . }}{{ end }}
+{{- end }}
+{{- end -}}

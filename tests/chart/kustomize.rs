@@ -1,0 +1,93 @@
+//! The chart and `manifests/` make the same objects.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{
+    helm::{kubectl, printed, rendered},
+    objects::{Id, objects, one},
+};
+
+/// Folders, and the case that is the same.
+const SAME: [(&str, &str); 3] = [
+    ("manifests/base", "provided"),
+    ("manifests/default", "default"),
+    ("manifests/cert-manager", "cert-manager"),
+];
+
+fn kustomized(folder: &str) -> BTreeMap<Id, Value> {
+    objects(&printed(&kubectl(&["kustomize", folder])))
+}
+
+/// Without what only Helm says (who made it, and the release, by which it selects, too), and spaces in expressions.
+fn normal(mut objects: BTreeMap<Id, Value>) -> BTreeMap<Id, Value> {
+    // Helm has the namespace made by `--create-namespace`.
+    objects.retain(|(kind, ..), _| kind != "Namespace");
+    for object in objects.values_mut() {
+        object["metadata"].as_object_mut().unwrap().remove("labels");
+        normalize(object);
+    }
+    objects
+}
+
+fn normalize(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.remove("app.kubernetes.io/instance");
+            fields.remove("app.kubernetes.io/part-of");
+            fields.values_mut().for_each(normalize);
+        }
+        Value::Array(items) => items.iter_mut().for_each(normalize),
+        Value::String(text) if text.contains('\n') || text.contains(" || ") => {
+            *text = text.split_whitespace().collect();
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn kustomize_and_the_chart_make_the_same_objects() {
+    for (folder, case) in SAME {
+        let by_kustomize = normal(kustomized(folder));
+        let by_helm = normal(objects(&rendered(case)));
+        let names = |objects: &BTreeMap<Id, Value>| objects.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&by_kustomize), names(&by_helm), "{folder} and {case}");
+        for (id, object) in &by_kustomize {
+            assert_eq!(object, &by_helm[id], "{id:?} of {folder} and {case}");
+        }
+    }
+}
+
+#[test]
+fn in_a_namespace_that_is_followed_both_give_the_same_rights() {
+    let by_kustomize = kustomized("manifests/namespaced/followed");
+    let by_helm = objects(&rendered("namespaced"));
+    for name in ["restamp-watcher", "restamp-webhook"] {
+        for kind in ["Role", "RoleBinding"] {
+            let id = (kind.to_owned(), "shop".to_owned(), name.to_owned());
+            let mut expected = one(&by_kustomize, kind, name).clone();
+            let mut made = by_helm[&id].clone();
+            for object in [&mut expected, &mut made] {
+                object.as_object_mut().unwrap().remove("metadata");
+            }
+            assert_eq!(made, expected, "{id:?}");
+        }
+    }
+    let key = one(&by_helm, "Role", "restamp-key");
+    let at_home = kustomized("manifests/namespaced");
+    assert_eq!(key["rules"], one(&at_home, "Role", "restamp-key")["rules"]);
+}
+
+#[test]
+fn for_the_labels_of_namespaces_both_give_the_same_right() {
+    let name = "restamp-watcher-namespaces";
+    let by_kustomize = kustomized("manifests/namespace-selector");
+    let by_helm = objects(&rendered("workload-kinds"));
+    for (kind, part) in [("ClusterRole", "rules"), ("ClusterRoleBinding", "subjects")] {
+        assert_eq!(
+            one(&by_helm, kind, name)[part],
+            one(&by_kustomize, kind, name)[part]
+        );
+    }
+}

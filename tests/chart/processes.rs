@@ -1,0 +1,294 @@
+//! Watcher and webhook as a release starts them, as processes under the rights that it gives them. Simulated nodes run
+//! nothing, so these are the only ones.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    process::Command,
+};
+
+use restamp_dev_certs::{Authority, Validity};
+use restamp_test_cluster::install::Process;
+use serde_json::{Value, json};
+
+use super::{
+    helm::{HELMS, kubeconfig_of, kubectl, printed, until},
+    objects::{Id, container, list, objects, one},
+    releases::{Namespace, Release, left_in},
+};
+
+const MISSING: &str = "grant this right";
+
+/// A process of a release.
+struct Started {
+    process: Process,
+    admin: u16,
+}
+
+impl Started {
+    fn new(release: &Release, component: &str, more: &[&str]) -> Self {
+        let objects: BTreeMap<Id, Value> = release.objects();
+        let name = format!("{}-{component}", release.name);
+        let deployment = one(&objects, "Deployment", &name);
+        let account = &deployment["spec"]["template"]["spec"]["serviceAccountName"];
+        let home = &release.home;
+        let kubeconfig = kubeconfig_of(home.folder(), &home.name, account.as_str().unwrap());
+        let admin = free_port();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_restamp"));
+        command
+            .args(list(&container(deployment)["args"]))
+            .args(["--admin-listen", &format!("127.0.0.1:{admin}")])
+            .args(more)
+            .env("KUBECONFIG", kubeconfig)
+            .env("RESTAMP_NAMESPACE", &home.name);
+        for variable in container(deployment)["env"].as_array().unwrap() {
+            if let Some(value) = variable["value"].as_str() {
+                command.env(variable["name"].as_str().unwrap(), value);
+            }
+        }
+        let log = home.folder().join(format!("{component}.log"));
+        let process = Process::start(command, &log).unwrap();
+        Self { process, admin }
+    }
+
+    fn get(&self, path: &str) -> Result<String, String> {
+        let ask = || {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.admin))?;
+            let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes())?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        ask().map_err(|error: std::io::Error| error.to_string())
+    }
+
+    fn until_ready(&self) {
+        until("the process is ready", || match self.get("/readyz") {
+            Ok(answer) if answer.starts_with("HTTP/1.1 200") => Ok(()),
+            other => Err(format!("{other:?}\n{}", self.process.log())),
+        });
+    }
+
+    fn until_leading(&self) {
+        self.until_ready();
+        until("the watcher leads", || {
+            let metrics = self.get("/metrics")?;
+            let leads = metrics.contains("\nrestamp_leader 1\n");
+            leads.then_some(()).ok_or_else(|| self.process.log())
+        });
+    }
+
+    fn has_its_rights(&self) {
+        let log = self.process.log();
+        assert!(!log.contains(MISSING), "{log}");
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn config_map(namespace: &str, value: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": { "name": "level", "namespace": namespace },
+        "data": { "level": value },
+    })
+}
+
+fn deployment(namespace: &str, name: &str) -> Value {
+    let env = json!([{ "name": "LEVEL", "valueFrom": { "configMapKeyRef": { "name": "level", "key": "level" } } }]);
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "annotations": { "reloader.stakater.com/auto": "true" },
+        },
+        "spec": {
+            "selector": { "matchLabels": { "app": name } },
+            "template": {
+                "metadata": { "labels": { "app": name } },
+                "spec": { "containers": [{ "name": name, "image": "example", "env": env }] },
+            },
+        },
+    })
+}
+
+/// A namespace whose workloads go through the webhook, and that is the only one with its name as a label.
+fn shop(name: &str) -> Namespace {
+    let labels = json!({ "restamp.dev/inject": "enabled", "chart-test": name });
+    let shop = Namespace::new(&format!("chart-shop-{name}"), &labels);
+    shop.apply(&config_map(&shop.name, "one"), &[]);
+    shop.apply(&deployment(&shop.name, "web"), &[]);
+    shop
+}
+
+fn stamp(deployment: &Value) -> Option<&str> {
+    deployment["spec"]["template"]["metadata"]["annotations"]["restamp.dev/config-hash"].as_str()
+}
+
+fn is_recorded(shop: &Namespace) {
+    until("the workload is recorded", || {
+        let web = shop.get("deployment/web");
+        let observed = &web["metadata"]["annotations"]["restamp.dev/observed"];
+        observed.as_str().map(drop).ok_or(web.to_string())
+    });
+}
+
+fn change_restarts(shop: &Namespace, value: &str) {
+    let before = shop.get("deployment/web");
+    shop.apply(&config_map(&shop.name, value), &[]);
+    until("the workload is restarted", || {
+        let now = shop.get("deployment/web");
+        let restarted = stamp(&now) != stamp(&before);
+        restarted.then_some(()).ok_or(now.to_string())
+    });
+}
+
+/// Values of a release that follows that namespace, and none of other tests: each has a key of its own.
+fn following(name: &str) -> String {
+    let watched = format!("reloader.namespaceSelector=chart-test={name}");
+    let reviewed = format!("webhook.namespaceSelector.matchLabels.chart-test={name}");
+    format!("certificates.mode=provided,watcher.settle=0s,{watched},{reviewed}")
+}
+
+#[test]
+fn the_rights_suffice_for_what_is_switched_on() {
+    let ignored = "reloader.ignoreSecrets=true,reloader.ignoreJobs=true,watcher.runCronJobsOnChange=false,watcher.metaInfo=true";
+    for (name, more) in [("all", ""), ("ignored", ignored), ("named", "")] {
+        let shop = shop(name);
+        let values = if name == "named" {
+            let scope = "reloader.watchGlobally=false,certificates.mode=provided,watcher.settle=0s";
+            format!("{scope},reloader.namespaces={{{}}}", shop.name)
+        } else {
+            format!("{},{more}", following(name))
+        };
+        let release = Release::install(HELMS[0], name, &["--set", values.trim_end_matches(',')]);
+        let watcher = Started::new(&release, "watcher", &[]);
+        watcher.until_leading();
+        is_recorded(&shop);
+        change_restarts(&shop, "two");
+        if name == "ignored" {
+            until("the set-up is told", || {
+                let left = left_in(&release.home.name);
+                let told = left.contains(&"configmap/reloader-meta-info".to_owned());
+                told.then_some(()).ok_or(watcher.process.log())
+            });
+        }
+        watcher.has_its_rights();
+    }
+}
+
+#[test]
+fn in_place_of_restarts_a_webhook_is_told_with_few_rights() {
+    let shop = shop("told");
+    let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
+    receiver.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", receiver.local_addr().unwrap());
+    let values = format!("{},reloader.webhookUrl={url}", following("told"));
+    let release = Release::install(HELMS[0], "told", &["--set", &values]);
+    let watcher = Started::new(&release, "watcher", &[]);
+    watcher.until_leading();
+    shop.apply(&config_map(&shop.name, "two"), &[]);
+    until("the receiver is told", || {
+        let call = receiver.accept().map_err(|error| error.to_string());
+        call.map(drop)
+    });
+    watcher.has_its_rights();
+    assert_eq!(stamp(&shop.get("deployment/web")), None);
+}
+
+/// Has the API server call the process as it would call the Service, behind which nothing runs.
+fn lead_here(release: &Release, url: &str, authority: &Authority) {
+    let objects = release.objects();
+    let mut configuration = one(&objects, "MutatingWebhookConfiguration", &release.name).clone();
+    let ca = k8s_openapi::ByteString(authority.certificate().as_bytes().to_vec());
+    let name = format!("{}-here", release.name);
+    configuration["metadata"] = json!({ "name": name });
+    configuration["webhooks"][0]["clientConfig"] = json!({ "url": url, "caBundle": ca });
+    release.home.apply(&configuration, &[]);
+}
+
+#[test]
+fn a_release_that_works_restarts_nothing_by_its_own_changes_and_leaves_what_is_documented() {
+    if env::var_os("E2E_CLUSTER_BIN").is_none() {
+        eprintln!("skipped: the API server of E2E_KUBECONFIG may not reach this machine");
+        return;
+    }
+    let shop = shop("works");
+    let values = following("works");
+    let release = Release::install(HELMS[0], "works", &["--set", &values]);
+    let mut watcher = Started::new(&release, "watcher", &[]);
+    watcher.until_leading();
+    is_recorded(&shop);
+
+    let authority = Authority::generate().unwrap();
+    let identity = authority.server(&["127.0.0.1"], Validity::for_days(1));
+    let folder = release.home.folder();
+    identity.unwrap().write(folder, "tls").unwrap();
+    let address = format!("127.0.0.1:{}", free_port());
+    let more = ["--listen", &address, "--cert-dir", folder.to_str().unwrap()];
+    let webhook = Started::new(&release, "webhook", &more);
+    webhook.until_ready();
+    lead_here(&release, &format!("https://{address}/mutate"), &authority);
+    until("a workload is stamped while it is made", || {
+        let file = folder.join("new.json");
+        std::fs::write(&file, deployment(&shop.name, "new").to_string()).unwrap();
+        let file = file.to_str().unwrap();
+        let args = ["create", "--dry-run=server", "-o", "json", "-f", file];
+        let made = printed(&kubectl(&args));
+        let made: Value = serde_json::from_str(&made).unwrap();
+        stamp(&made).map(drop).ok_or(webhook.process.log())
+    });
+    change_restarts(&shop, "two");
+
+    let generation = || shop.get("deployment/web")["metadata"]["generation"].clone();
+    let before = generation();
+    release.upgrade(&["--set", "reloader.deployment.replicas=3"]);
+    watcher.process.terminate().unwrap();
+    watcher = Started::new(&release, "watcher", &[]);
+    watcher.until_leading();
+    release.helm("rollback", &["1"]);
+    assert_eq!(generation(), before);
+    for process in [&watcher, &webhook] {
+        process.has_its_rights();
+    }
+    release.helm("uninstall", &[]);
+    let here = format!("{}-here", release.name);
+    printed(&kubectl(&["delete", "mutatingwebhookconfiguration", &here]));
+    drop((watcher, webhook));
+    assert_eq!(generation(), before);
+    until("what is documented is left", || {
+        let left = left_in(&release.home.name);
+        let documented = [
+            "secret/restamp-key",
+            "lease.coordination.k8s.io/restamp-watcher",
+        ];
+        (left == documented)
+            .then_some(())
+            .ok_or(format!("{left:?}"))
+    });
+    change_after_all(&shop, &before);
+}
+
+/// Without Restamp, a change restarts nothing, and nothing is in the way of a deploy.
+fn change_after_all(shop: &Namespace, before: &Value) {
+    shop.apply(&config_map(&shop.name, "three"), &[]);
+    shop.apply(&deployment(&shop.name, "new"), &[]);
+    let web = shop.get("deployment/web");
+    assert_eq!(&web["metadata"]["generation"], before);
+}
+
+#[test]
+fn the_objects_of_a_release_are_those_that_are_rendered() {
+    let release = Release::install(HELMS[0], "same", &[]);
+    let rendered = objects(&release.helm("template", &["charts/restamp"]));
+    assert_eq!(release.objects(), rendered);
+}

@@ -1,0 +1,234 @@
+//! Releases on a real API server, whose nodes are simulated: what is installed, what is left, and what users notice.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{
+    helm::{HELMS, cases, helm, kubectl, printed, rendered, until},
+    objects::{Id, objects},
+};
+
+/// Groups that the API server of the tests does not serve.
+const OF_OTHERS: [&str; 3] = [
+    "cert-manager.io",
+    "monitoring.coreos.com",
+    "autoscaling.k8s.io",
+];
+/// What Kubernetes puts into every namespace.
+const OF_KUBERNETES: [&str; 2] = ["configmap/kube-root-ca.crt", "serviceaccount/default"];
+
+/// A namespace of the test's own, which goes with it.
+pub struct Namespace {
+    pub name: String,
+    files: TempDir,
+}
+
+impl Namespace {
+    /// Makes it, with these labels.
+    pub fn new(name: &str, labels: &Value) -> Self {
+        let namespace = Self {
+            name: format!("{name}-{}", std::process::id()),
+            files: tempfile::tempdir().unwrap(),
+        };
+        let metadata = json!({ "name": namespace.name, "labels": labels });
+        namespace.apply(
+            &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata }),
+            &[],
+        );
+        namespace
+    }
+
+    /// Applies an object or a list; gives what kubectl complained about.
+    pub fn apply(&self, object: &Value, more: &[&str]) -> String {
+        let file = self.files.path().join("object.json");
+        fs::write(&file, object.to_string()).unwrap();
+        let file = file.to_str().unwrap();
+        let args = [
+            &["apply", "--server-side", "--force-conflicts", "-f", file],
+            more,
+        ]
+        .concat();
+        let output = kubectl(&args);
+        printed(&output);
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// An object in it, as it is.
+    pub fn get(&self, what: &str) -> Value {
+        let args = ["get", what, "-n", &self.name, "-o", "json"];
+        serde_json::from_str(&printed(&kubectl(&args))).unwrap()
+    }
+
+    /// Where files of the test are.
+    pub fn folder(&self) -> &Path {
+        self.files.path()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
+    }
+}
+
+fn restricted() -> Value {
+    let modes = ["enforce", "warn"].map(|mode| format!("pod-security.kubernetes.io/{mode}"));
+    modes
+        .into_iter()
+        .map(|mode| (mode, json!("restricted")))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+#[test]
+fn every_case_is_taken_by_the_api_server_and_restricted() {
+    let namespace = Namespace::new("chart-taken", &restricted());
+    for case in cases() {
+        let objects = objects(&rendered(&case)).into_values();
+        let served = objects.filter(|object| {
+            let api = object["apiVersion"].as_str().unwrap();
+            !OF_OTHERS.iter().any(|group| api.starts_with(group))
+        });
+        let ours: Vec<_> = served
+            .map(|mut object| {
+                if object["metadata"].get("namespace").is_some() {
+                    object["metadata"]["namespace"] = namespace.name.as_str().into();
+                }
+                object
+            })
+            .collect();
+        let all = json!({ "apiVersion": "v1", "kind": "List", "items": ours });
+        let warnings = namespace.apply(&all, &["--dry-run=server"]);
+        assert_eq!(warnings, "", "{case}");
+    }
+}
+
+/// All that is in a namespace, but for what Kubernetes puts there, and what it says of what happened.
+pub fn left_in(namespace: &str) -> Vec<String> {
+    let kinds = "configmaps,secrets,serviceaccounts,services,deployments,pods,roles,rolebindings,leases,poddisruptionbudgets,networkpolicies";
+    let names = printed(&kubectl(&["get", kinds, "-n", namespace, "-o", "name"]));
+    let names = names.lines().map(str::to_owned);
+    names
+        .filter(|name| !OF_KUBERNETES.contains(&name.as_str()))
+        .collect()
+}
+
+/// The objects of a release in no namespace that are there.
+fn left_in_cluster(release: &str) -> String {
+    let kinds = "clusterroles,clusterrolebindings,mutatingwebhookconfigurations,flowschemas,prioritylevelconfigurations,namespaces";
+    let label = format!("app.kubernetes.io/instance={release}");
+    printed(&kubectl(&["get", kinds, "-l", &label, "-o", "name"]))
+}
+
+/// A release of the chart in a namespace of its own.
+pub struct Release {
+    pub name: String,
+    pub home: Namespace,
+    helm: &'static str,
+}
+
+impl Release {
+    pub fn install(helm: &'static str, name: &str, values: &[&str]) -> Self {
+        let release = Release {
+            name: format!("restamp-{name}"),
+            home: Namespace::new(&format!("chart-{name}"), &restricted()),
+            helm,
+        };
+        release.helm("install", &[&["charts/restamp"], values].concat());
+        release
+    }
+
+    pub fn upgrade(&self, values: &[&str]) {
+        self.helm(
+            "upgrade",
+            &[&["charts/restamp", "--reuse-values"], values].concat(),
+        );
+    }
+
+    /// Helm, until what it did is ready.
+    pub fn helm(&self, verb: &str, more: &[&str]) -> String {
+        let args = [
+            verb,
+            &self.name,
+            "-n",
+            &self.home.name,
+            "--wait",
+            "--timeout",
+            "2m",
+        ];
+        let args = if verb == "template" {
+            &args[..4]
+        } else {
+            &args[..]
+        };
+        printed(&helm(self.helm, &[args, more].concat()))
+    }
+
+    /// What is installed.
+    pub fn objects(&self) -> BTreeMap<Id, Value> {
+        let args = ["get", "manifest", &self.name, "-n", &self.home.name];
+        objects(&printed(&helm(self.helm, &args)))
+    }
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        let args = [
+            "uninstall",
+            &self.name,
+            "-n",
+            &self.home.name,
+            "--ignore-not-found",
+        ];
+        helm(self.helm, &args);
+    }
+}
+
+#[test]
+fn a_release_comes_changes_goes_back_and_leaves_nothing() {
+    for helm in HELMS {
+        let release = Release::install(helm, &format!("life-{helm}"), &[]);
+        let watcher = format!("deployment/{}-watcher", release.name);
+        let webhook = format!("deployment/{}-webhook", release.name);
+        for deployment in [&watcher, &webhook] {
+            let status = release.home.get(deployment)["status"].clone();
+            assert_eq!(status["readyReplicas"], 2, "{helm}: {deployment}: {status}");
+        }
+        let level = |deployment: &str| {
+            let spec = release.home.get(deployment)["spec"].clone();
+            let env = spec["template"]["spec"]["containers"][0]["env"].clone();
+            let env = env.as_array().unwrap().clone();
+            env.into_iter().find(|it| it["name"] == "RESTAMP_LOG_LEVEL")
+        };
+        release.upgrade(&[
+            "--set",
+            "reloader.logLevel=debug",
+            "--set",
+            "webhook.enabled=false",
+        ]);
+        assert_eq!(level(&watcher).unwrap()["value"], "debug", "{helm}");
+        assert!(
+            !left_in_cluster(&release.name).contains("mutatingwebhook"),
+            "{helm}"
+        );
+        release.helm("rollback", &["1"]);
+        assert_eq!(level(&watcher), None, "{helm}");
+        assert!(
+            left_in_cluster(&release.name).contains("mutatingwebhook"),
+            "{helm}"
+        );
+
+        release.helm("uninstall", &[]);
+        assert_eq!(left_in_cluster(&release.name), "", "{helm}");
+        // The pods may take a moment to go.
+        until(
+            "nothing is left",
+            || match &left_in(&release.home.name)[..] {
+                [] => Ok(()),
+                left => Err(format!("{helm}: {left:?}")),
+            },
+        );
+    }
+}

@@ -1,0 +1,243 @@
+//! Values: which are taken, which are refused, and what becomes of them.
+
+use std::{fs, process::Command};
+
+use serde_json::json;
+
+use super::{
+    helm::{
+        HELMS, OLDEST, RELEASE, SYSTEM, cases, complaint, helm, path, printed, rendered, template,
+        values,
+    },
+    objects::{container, list, objects, one},
+};
+
+/// The values of Reloader: its own, and five typical ones and more.
+const OF_RELOADER: &str = "reloader-";
+
+#[test]
+fn every_case_passes_the_strict_lint() {
+    for helm_of in HELMS {
+        for case in cases() {
+            let file = values(&case);
+            let args = ["lint", "--strict", "--kube-version", OLDEST];
+            let args = [&args[..], &["-f", &file, "charts/restamp"]].concat();
+            printed(&helm(helm_of, &args));
+        }
+    }
+}
+
+#[test]
+fn a_name_that_is_not_known_is_refused_with_the_one_that_was_meant() {
+    let typos = [
+        (
+            "reloader.autoReloadAl=true",
+            "unknown value reloader.autoReloadAl: did you mean autoReloadAll?",
+        ),
+        (
+            "webhok.enabled=true",
+            "unknown value webhok: did you mean webhook?",
+        ),
+        (
+            "reloader.deployment.env.opn.A=b",
+            "unknown value reloader.deployment.env.opn: did you mean open?",
+        ),
+        (
+            "webhook.deployment.Replicas=3",
+            "unknown value webhook.deployment.Replicas: did you mean replicas?",
+        ),
+        (
+            "reloader.custom_annotations.searh=a",
+            "unknown value reloader.custom_annotations.searh: did you mean search?",
+        ),
+        (
+            "image.flavour=small",
+            "unknown value image.flavour: there are digest, name, pullPolicy, repository, tag",
+        ),
+    ];
+    let commands: [&[&str]; 3] = [
+        &["template", "--kube-version", OLDEST, RELEASE],
+        &["install", "--dry-run=client", RELEASE],
+        &["lint", "--kube-version", OLDEST],
+    ];
+    for helm_of in HELMS {
+        for (given, told) in typos {
+            for command in commands {
+                let args = [command, &["charts/restamp", "--set", given]].concat();
+                let said = complaint(&helm(helm_of, &args));
+                assert!(said.contains(told), "{helm_of} {command:?} {given}: {said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_value_that_makes_no_sense_is_refused() {
+    let refused = [
+        ("reloader.autoReloadAll=yes", "autoReloadAll"),
+        ("reloader.reloadStrategy=rolling", "reloadStrategy"),
+        ("certificates.mode=manual", "mode"),
+        ("watcher.workloadKinds={widgets}", "workloadKinds"),
+        (
+            "reloader.ignoreSecrets=true,reloader.ignoreConfigMaps=true",
+            "leave nothing to follow",
+        ),
+        (
+            "reloader.namespaces={shop}",
+            "set reloader.watchGlobally=false",
+        ),
+        (
+            "certificates.mode=provided,certificates.caBundle=MIIB",
+            "give it as PEM",
+        ),
+        (
+            "certificates.caBundle=MIIB",
+            "is for certificates.mode=provided",
+        ),
+    ];
+    for helm_of in HELMS {
+        for (given, told) in refused {
+            let said = complaint(&template(helm_of, &["--set", given]));
+            assert!(said.contains(told), "{helm_of} {given}: {said}");
+        }
+    }
+}
+
+#[test]
+fn what_a_chart_around_this_one_shares_is_not_refused() {
+    printed(&template(HELMS[0], &["--set", "global.somebodyElses=1"]));
+}
+
+/// As the program would, which stops the start at what it does not know. What it is told about certificates is by variables.
+#[test]
+fn both_processes_understand_what_they_are_told_and_are_told_the_same() {
+    for case in cases() {
+        let objects = objects(&rendered(&case));
+        let mut policies = Vec::new();
+        for ((kind, _, name), object) in &objects {
+            if kind != "Deployment" {
+                continue;
+            }
+            let args = list(&container(object)["args"]);
+            assert!(name.ends_with(args[0]), "{name}: {args:?}");
+            let output = Command::new(env!("CARGO_BIN_EXE_restamp"))
+                .args(&args)
+                .arg("--help")
+                .env_clear()
+                .output()
+                .unwrap();
+            let help = printed(&output);
+            assert!(help.contains(&format!("restamp {}", args[0])), "{help}");
+            let own = ["--settle", "--webhook-url"];
+            let policy = args[1..].iter();
+            let policy = policy.filter(|arg| !own.iter().any(|own| arg.starts_with(own)));
+            policies.push(policy.copied().collect::<Vec<_>>());
+        }
+        policies.dedup();
+        assert_eq!(policies.len(), 1, "{case}: {policies:?}");
+    }
+}
+
+#[test]
+fn an_image_of_reloader_s_is_not_run_and_any_other_is() {
+    let image = |given: &str| {
+        let rendered = printed(&template(HELMS[0], &["--set", given]));
+        let objects = objects(&rendered);
+        let images = ["restamp-watcher", "restamp-webhook"].map(|name| {
+            let image = &container(one(&objects, "Deployment", name))["image"];
+            image.as_str().unwrap().to_owned()
+        });
+        assert_eq!(images[0], images[1]);
+        images[0].clone()
+    };
+    let ours = "restamp:dev";
+    for reloader in [
+        "image.repository=ghcr.io/stakater/reloader,image.tag=v1.4.21",
+        "image.repository=mirror.example/reloader-ubi,image.digest=sha256:1",
+        "image.tag=v1.4.21",
+    ] {
+        assert_eq!(image(reloader), ours, "{reloader}");
+    }
+    let mirrored = "global.imageRegistry=mirror.example,image.name=stakater/reloader";
+    assert_eq!(image(mirrored), format!("mirror.example/{ours}"));
+    let own = "image.repository=mirror.example/restamp,image.tag=v2";
+    assert_eq!(image(own), "mirror.example/restamp:v2");
+    assert_eq!(image("image.digest=sha256:1"), "restamp@sha256:1");
+}
+
+#[test]
+fn values_of_reloader_are_taken_as_they_are_and_notes_say_which_change_nothing() {
+    let notes = |case: &str| {
+        let file = values(case);
+        let args = ["install", "--dry-run=client", RELEASE, "charts/restamp"];
+        let output = helm(
+            HELMS[0],
+            &[&args[..], &["-n", SYSTEM, "-f", &file]].concat(),
+        );
+        let text = printed(&output);
+        let (_, notes) = text.split_once("NOTES:").expect("notes");
+        notes.to_owned()
+    };
+    let of_reloader = cases().into_iter();
+    let of_reloader: Vec<_> = of_reloader
+        .filter(|case| case.starts_with(OF_RELOADER))
+        .collect();
+    assert!(of_reloader.len() > 5, "{of_reloader:?}");
+    for case in of_reloader {
+        let notes = notes(&case);
+        assert!(notes.contains("rollout status deployment restamp-watcher"), "{notes}");
+    }
+    let without_effect = |case| {
+        let notes = notes(case);
+        let lines = notes.lines().filter(|line| line.starts_with("- "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        without_effect("reloader-defaults"),
+        ["- image is one of Reloader's and is not run: restamp:dev is."]
+    );
+    assert_eq!(
+        without_effect("reloader-ha"),
+        [
+            "- reloader.enableHA has no effect: several replicas always elect one.",
+            "- reloader.syncAfterRestart has no effect: what changed meanwhile is always found.",
+        ]
+    );
+    assert_eq!(without_effect("default"), [""; 0]);
+}
+
+/// Every value that Reloader's chart has by default is known, so that files made from it are taken.
+#[test]
+fn the_rest_of_reloader_s_values_is_known() {
+    let more = json!({
+        "reloader": {
+            "volumes": [], "volumeMounts": [],
+            "deployment": { "gomaxprocsOverride": "1", "automountServiceAccountToken": true, "hostUsers": true },
+            "serviceAccount": { "automountServiceAccountToken": false },
+            "serviceMonitor": { "namespace": "a", "interval": "1s", "scheme": "http", "tlsConfig": {}, "bearerTokenFile": "b", "timeout": "1s" },
+            "podMonitor": { "namespace": "a", "interval": "1s", "scheme": "http", "tlsConfig": {}, "bearerTokenSecret": {}, "timeout": "1s" },
+            "verticalPodAutoscaler": { "recommenders": [], "controlledValues": "RequestsOnly" },
+            "service": { "ipFamilies": ["IPv4"] },
+        },
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("values.json");
+    fs::write(&file, more.to_string()).unwrap();
+    printed(&template(HELMS[0], &["-f", file.to_str().unwrap()]));
+}
+
+#[test]
+fn the_ca_is_rendered_only_where_it_is_given() {
+    for case in cases() {
+        let objects = objects(&rendered(&case));
+        for ((kind, _, name), object) in &objects {
+            if kind != "MutatingWebhookConfiguration" {
+                continue;
+            }
+            let client = &object["webhooks"][0]["clientConfig"];
+            let given = client.get("caBundle").is_some();
+            assert_eq!(given, case == "provided-ca", "{case} {name}");
+        }
+    }
+    assert!(path("charts/restamp/values.schema.json").exists());
+}
