@@ -1,6 +1,7 @@
 //! The command line: the only reader of flags and environment.
 
 mod certificates;
+mod check;
 mod explain;
 mod keys;
 mod legacy;
@@ -33,6 +34,7 @@ use crate::{
     webhook::{self, CertificateSource, Listeners},
 };
 use certificates::{CERT_SECRET, CertificateArgs};
+use check::CheckArgs;
 use explain::ExplainArgs;
 use legacy::LegacyArgs;
 use logs::LogArgs;
@@ -73,6 +75,9 @@ enum Command {
     /// Say what the watcher would do for a workload, and why.
     #[command(args_override_self = true)]
     Explain(ExplainArgs),
+    /// Say whether this installation works, and fail if it does not.
+    #[command(args_override_self = true)]
+    Check(CheckArgs),
     /// Say what a switch from stakater/Reloader would mean for this cluster.
     Migrate(MigrateArgs),
 }
@@ -247,6 +252,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Command::Watcher(args) => run_watcher(args, &cli.logs, namespace).await,
             Command::Webhook(args) => run_webhook(args, namespace).await,
             Command::Explain(args) => explain::run(args, &namespace).await,
+            Command::Check(args) => check::run(args, namespace).await,
             Command::Migrate(args) => migrate::run(args).await,
         }
     })

@@ -6,12 +6,13 @@
 //! ```
 //!
 //! `stamp` is the pure core: what a workload uses, what it was started with, and what to do about it.
-//! `cluster` is the only code that talks to the API server. `watcher`, `explain` and `migrate` are shells over
+//! `cluster` is the only code that talks to the API server. `watcher`, `explain`, `check` and `migrate` are shells over
 //! both, `alerts` tells people about restarts, beside the watcher, and `runtime` is what any process
 //! needs: logs, metrics, HTTP endpoints, shutdown.
 
 pub mod alerts;
 pub mod certificates;
+pub mod check;
 pub mod cli;
 pub mod cluster;
 pub mod explain;

@@ -10,6 +10,7 @@ pub mod csi;
 pub mod discovery;
 pub mod error;
 pub mod events;
+pub mod health;
 pub mod job;
 pub mod key;
 pub mod kind;

@@ -24,6 +24,12 @@ fn kustomized(folder: &str) -> BTreeMap<Id, Value> {
 fn normal(mut objects: BTreeMap<Id, Value>) -> BTreeMap<Id, Value> {
     // Helm has the namespace made by `--create-namespace`.
     objects.retain(|(kind, ..), _| kind != "Namespace");
+    // Nor does anything but Helm have a test in it.
+    objects.retain(|_, object| {
+        object["metadata"]["annotations"]
+            .get("helm.sh/hook")
+            .is_none()
+    });
     for object in objects.values_mut() {
         object["metadata"].as_object_mut().unwrap().remove("labels");
         normalize(object);

@@ -248,7 +248,6 @@ fn a_release_that_works_restarts_nothing_by_its_own_changes_and_leaves_what_is_d
         stamp(&made).map(drop).ok_or(webhook.process.log())
     });
     change_restarts(&shop, "two");
-
     let generation = || shop.get("deployment/web")["metadata"]["generation"].clone();
     let before = generation();
     release.upgrade(&["--set", "reloader.deployment.replicas=3"]);
@@ -260,10 +259,10 @@ fn a_release_that_works_restarts_nothing_by_its_own_changes_and_leaves_what_is_d
     for process in [&watcher, &webhook] {
         process.has_its_rights();
     }
+    a_trial_fails_without(&release, watcher, webhook);
     release.helm("uninstall", &[]);
     let here = format!("{}-here", release.name);
     printed(&kubectl(&["delete", "mutatingwebhookconfiguration", &here]));
-    drop((watcher, webhook));
     assert_eq!(generation(), before);
     until("what is documented is left", || {
         let left = left_in(&release.home.name);
@@ -278,6 +277,111 @@ fn a_release_that_works_restarts_nothing_by_its_own_changes_and_leaves_what_is_d
     change_after_all(&shop, &before);
 }
 
+/// What `helm test` would run, with the rights that it would have; simulated nodes would not run it.
+struct Trial<'a> {
+    release: &'a Release,
+    args: Vec<String>,
+}
+
+impl<'a> Trial<'a> {
+    fn new(release: &'a Release) -> Self {
+        let name = format!("{}-check", release.name);
+        let rendered = release.helm(
+            "template",
+            &["charts/restamp", "--set", &following("works")],
+        );
+        let mut hooks: Vec<_> = objects(&rendered)
+            .into_values()
+            .filter(|object| object["metadata"]["annotations"]["helm.sh/hook"] == "test")
+            .collect();
+        hooks.sort_by_key(|hook| hook["kind"] != "Namespace");
+        let pod = hooks.iter().find(|hook| hook["kind"] == "Pod").unwrap();
+        assert_eq!(pod["spec"]["serviceAccountName"], name);
+        let args = list(&pod["spec"]["containers"][0]["args"]);
+        let args = args.into_iter().map(str::to_owned).collect();
+        hooks.retain(|hook| hook["kind"] != "Pod");
+        for hook in &hooks {
+            release.home.apply(hook, &[]);
+        }
+        Self { release, args }
+    }
+
+    /// Runs it; gives what it printed, and whether it went well.
+    fn run(&self, timeout: &str) -> (String, bool) {
+        let home = &self.release.home;
+        let account = format!("{}-check", self.release.name);
+        let output = Command::new(env!("CARGO_BIN_EXE_restamp"))
+            .args(&self.args)
+            .args(["--timeout", timeout])
+            .env(
+                "KUBECONFIG",
+                kubeconfig_of(home.folder(), &home.name, &account),
+            )
+            .env("RESTAMP_NAMESPACE", &home.name)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        (said, output.status.success())
+    }
+
+    /// Runs it, and expects these beginnings of lines.
+    fn says(&self, expected: [&str; 4]) {
+        let well = expected.iter().all(|line| line.starts_with("ok"));
+        let (said, went_well) = self.run(if well { "60s" } else { "4s" });
+        let lines: Vec<_> = said.lines().collect();
+        assert_eq!(lines.len(), expected.len(), "{said}");
+        for (line, expected) in lines.iter().zip(expected) {
+            assert!(line.starts_with(expected), "{said}");
+        }
+        assert_eq!(went_well, well, "{said}");
+    }
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        let name = format!("{}-check", self.release.name);
+        kubectl(&["delete", "namespace", &name, "--wait=false"]);
+        let kinds = "serviceaccount,role,rolebinding";
+        kubectl(&["delete", kinds, &name, "-n", &self.release.home.name]);
+    }
+}
+
+fn a_trial_fails_without(release: &Release, mut watcher: Started, webhook: Started) {
+    let trial = Trial::new(release);
+    let ready = "ok: 2 of 2 pods of restamp-works-";
+    let stamped = "ok: what is created in restamp-works-check is stamped";
+    trial.says([ready, ready, "ok: ", stamped]);
+    drop(webhook);
+    trial.says([
+        ready,
+        ready,
+        "ok: ",
+        "FAILED: what is created in restamp-works-check is not stamped",
+    ]);
+    watcher.process.terminate().unwrap();
+    until("the watcher has ended", || {
+        match watcher.process.is_running() {
+            true => Err("it runs".to_owned()),
+            false => Ok(()),
+        }
+    });
+    trial.says([ready, ready, "FAILED: no watcher leads", "FAILED: what"]);
+    let deployment = format!("deployment/{}-watcher", release.name);
+    printed(&kubectl(&[
+        "scale",
+        &deployment,
+        "--replicas=1000",
+        "-n",
+        &release.home.name,
+    ]));
+    trial.says([
+        "FAILED: ",
+        ready,
+        "FAILED: no watcher leads",
+        "FAILED: what",
+    ]);
+}
+
 /// Without Restamp, a change restarts nothing, and nothing is in the way of a deploy.
 fn change_after_all(shop: &Namespace, before: &Value) {
     shop.apply(&config_map(&shop.name, "three"), &[]);
@@ -289,6 +393,6 @@ fn change_after_all(shop: &Namespace, before: &Value) {
 #[test]
 fn the_objects_of_a_release_are_those_that_are_rendered() {
     let release = Release::install(HELMS[0], "same", &[]);
-    let rendered = objects(&release.helm("template", &["charts/restamp"]));
+    let rendered = objects(&release.helm("template", &["charts/restamp", "--skip-tests"]));
     assert_eq!(release.objects(), rendered);
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    helm::{HELMS, cases, helm, kubectl, printed, rendered, until},
+    helm::{HELMS, cases, complaint, helm, kubectl, printed, rendered, until},
     objects::{Id, objects},
 };
 
@@ -95,6 +95,10 @@ fn every_case_is_taken_by_the_api_server_and_restricted() {
             .map(|mut object| {
                 if object["metadata"].get("namespace").is_some() {
                     object["metadata"]["namespace"] = namespace.name.as_str().into();
+                }
+                // Its own is not there yet, since nothing is made.
+                if object["kind"] == "Pod" {
+                    object["spec"]["serviceAccountName"] = "default".into();
                 }
                 object
             })
@@ -186,6 +190,35 @@ impl Drop for Release {
     }
 }
 
+/// Simulated nodes run no test, so that it is over when its time is.
+fn a_test_cleans_up(program: &str, release: &Release) {
+    let args = [
+        "test",
+        &release.name,
+        "-n",
+        &release.home.name,
+        "--timeout",
+        "15s",
+    ];
+    let said = complaint(&helm(program, &args));
+    let pod = format!("{}-check", release.name);
+    assert!(said.contains(&pod), "it waits for its pod: {said}");
+    until("nothing is left of the test", || {
+        let mut left = left_in(&release.home.name);
+        left.retain(|name| name.ends_with("-check"));
+        let namespaces = printed(&kubectl(&["get", "namespaces", "-o", "name"]));
+        left.extend(
+            namespaces
+                .lines()
+                .filter(|it| it.ends_with(&pod))
+                .map(str::to_owned),
+        );
+        left.is_empty()
+            .then_some(())
+            .ok_or(format!("{program}: {left:?}"))
+    });
+}
+
 #[test]
 fn a_release_comes_changes_goes_back_and_leaves_nothing() {
     for helm in HELMS {
@@ -196,6 +229,7 @@ fn a_release_comes_changes_goes_back_and_leaves_nothing() {
             let status = release.home.get(deployment)["status"].clone();
             assert_eq!(status["readyReplicas"], 2, "{helm}: {deployment}: {status}");
         }
+        a_test_cleans_up(helm, &release);
         let level = |deployment: &str| {
             let spec = release.home.get(deployment)["spec"].clone();
             let env = spec["template"]["spec"]["containers"][0]["env"].clone();

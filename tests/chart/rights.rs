@@ -30,7 +30,10 @@ fn rights(objects: &BTreeMap<Id, Value>) -> Rights {
 }
 
 fn with(set: &str) -> Rights {
-    rights(&objects(&printed(&template(HELMS[0], &["--set", set]))))
+    rights(&objects(&printed(&template(
+        HELMS[0],
+        &["--set", set, "--skip-tests"],
+    ))))
 }
 
 /// The rights of both processes, wherever, that are about a resource.
@@ -155,8 +158,12 @@ fn every_role_is_bound_to_the_account_of_a_deployment() {
         let objects = objects(&rendered(&case));
         let accounts: BTreeSet<_> = objects
             .values()
-            .filter(|object| object["kind"] == "Deployment")
-            .map(|object| object["spec"]["template"]["spec"]["serviceAccountName"].clone())
+            .filter_map(|object| match object["kind"].as_str()? {
+                "Deployment" => Some(&object["spec"]["template"]["spec"]),
+                "Pod" => Some(&object["spec"]),
+                _ => None,
+            })
+            .map(|pod| pod["serviceAccountName"].clone())
             .map(|name| name.to_string())
             .collect();
         for (kind, namespace, name) in rights(&objects).into_keys() {

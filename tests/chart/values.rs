@@ -160,6 +160,10 @@ fn an_image_of_reloader_s_is_not_run_and_any_other_is() {
     }
     let mirrored = "global.imageRegistry=mirror.example,image.name=stakater/reloader";
     assert_eq!(image(mirrored), format!("mirror.example/{ours}"));
+    assert_eq!(
+        image("global.imageRegistry=mirror.example:5000"),
+        format!("mirror.example:5000/{ours}")
+    );
     let own = "image.repository=mirror.example/restamp,image.tag=v2";
     assert_eq!(image(own), "mirror.example/restamp:v2");
     assert_eq!(image("image.digest=sha256:1"), "restamp@sha256:1");
@@ -185,7 +189,7 @@ fn values_of_reloader_are_taken_as_they_are_and_notes_say_which_change_nothing()
     assert!(of_reloader.len() > 5, "{of_reloader:?}");
     for case in of_reloader {
         let notes = notes(&case);
-        assert!(notes.contains("rollout status deployment restamp-watcher"), "{notes}");
+        assert!(notes.contains("helm test restamp"), "{notes}");
     }
     let without_effect = |case| {
         let notes = notes(case);

@@ -226,6 +226,7 @@ fn the_read_me_names_the_commands_and_they_exist() {
     help(&["watcher"]);
     help(&["webhook"]);
     help(&["explain"]);
+    help(&["check"]);
     help(&["migrate"]);
 }
 

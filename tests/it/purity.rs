@@ -107,6 +107,7 @@ fn arrows_between_modules_point_one_way() {
             ],
         ),
         ("webhook", &["webhook", "cluster", "stamp", "runtime"]),
+        ("check", &["check", "cluster"]),
         ("explain", &["explain", "cluster", "stamp"]),
         ("migrate", &["migrate", "cluster", "stamp"]),
     ];

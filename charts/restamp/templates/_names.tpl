@@ -87,28 +87,28 @@ default
 {{- if and .Values.webhook.enabled (not .Values.reloader.webhookUrl) }}true{{ end -}}
 {{- end -}}
 
-{{/* Whether the image that the values name is Reloader's: its name ends so, or its tag has a `v`, which ours have not. */}}
+{{/* The image that was made for this chart. */}}
+{{- define "restamp.ownImage" -}}
+{{- (index .Chart.Annotations "artifacthub.io/images" | fromYamlArray | first).image -}}
+{{- end -}}
+
+{{/* Whether the values name an image of Reloader's: by its name, or by a tag with a `v`, which ours have not. */}}
 {{- define "restamp.isReloadersImage" -}}
-{{- $image := .Values.image -}}
-{{- $name := ternary $image.name $image.repository (not (empty .Values.global.imageRegistry)) | default "" -}}
-{{- if or (regexMatch "(^|/)reloader[^/]*$" $name) (and (eq $name "restamp") (regexMatch "^v[0-9]" ($image.tag | toString))) }}true{{ end -}}
+{{- $name := ternary .Values.image.repository .Values.image.name (empty .Values.global.imageRegistry) | default "" -}}
+{{- if or (regexMatch "(^|/)reloader[^/]*$" $name) (and (empty $name) (regexMatch "^v[0-9]" (.Values.image.tag | toString))) }}true{{ end -}}
 {{- end -}}
 
 {{- define "restamp.image" -}}
-{{- $image := .Values.image -}}
-{{- $registry := .Values.global.imageRegistry -}}
-{{- $ours := dict "name" "restamp" "repository" "restamp" "tag" "dev" -}}
-{{- if include "restamp.isReloadersImage" . -}}
-{{- $image = $ours -}}
-{{- end -}}
-{{- $name := $image.repository | default "restamp" -}}
-{{- if $registry -}}
-{{- $name = printf "%s/%s" $registry ($image.name | default "restamp") -}}
+{{- $own := include "restamp.ownImage" . -}}
+{{- $image := include "restamp.isReloadersImage" . | empty | ternary .Values.image dict -}}
+{{- $name := $image.repository | default (regexReplaceAll ":[^:/]*$" $own "") -}}
+{{- with .Values.global.imageRegistry -}}
+{{- $name = printf "%s/%s" . ($image.name | default (regexReplaceAll "^[^/]*[.:][^/]*/|:[^:/]*$" $own "")) -}}
 {{- end -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $name $image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $name ($image.tag | default "dev" | toString) -}}
+{{- printf "%s:%s" $name ($image.tag | default (regexFind "[^:/]*$" $own) | toString) -}}
 {{- end -}}
 {{- end -}}
 

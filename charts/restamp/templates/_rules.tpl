@@ -104,7 +104,7 @@ cluster.
 */}}
 {{- define "restamp.role" -}}
 {{- $kind := .namespace | empty | ternary "ClusterRole" "Role" -}}
-{{- $of := dict "root" .root "name" .name "component" .component "namespace" .namespace "cluster" (empty .namespace) "labels" .root.Values.reloader.rbac.labels -}}
+{{- $of := dict "root" .root "name" .name "component" .component "namespace" .namespace "cluster" (empty .namespace) "labels" .root.Values.reloader.rbac.labels "annotations" .annotations -}}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: {{ $kind }}
 {{ include "restamp.metadata" $of }}
