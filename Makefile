@@ -107,8 +107,8 @@ fuzz: needs-rust ## The properties and simulations, with more cases than in test
 e2e: needs-rust ## The tests on a real API server, or on the cluster of E2E_KUBECONFIG
 	$(WITH_CLUSTER) $(CARGO) test --locked --features e2e --test e2e -- --test-threads 6
 
-chart: needs-rust ## The tests of the Helm chart, with Helm 4 and 3 (`helm` and `helm3`)
-	$(WITH_CLUSTER) $(CARGO) test --locked --features e2e --test chart
+chart: needs-rust ## The tests of the Helm chart, with Helm 4 and 3
+	$(CLUSTER) exec --with helm -- $(CARGO) test --locked --features e2e --test chart
 
 bench-admission: needs-rust ## What the webhook adds to a CREATE (docs/benchmarks.md)
 	RESTAMP_LOG_LEVEL=info $(WITH_CLUSTER) $(CARGO) bench --locked --features e2e --bench admission

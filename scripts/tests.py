@@ -28,15 +28,7 @@ CHANGELOG = """# Changelog
 """
 CARGO = '[workspace.package]\nrust-version = "1.95"\n\n[package]\nversion = "1.2.0"\n\n[dependencies]\nx = { version = "9" }\n'
 CHART = "apiVersion: v2\nversion: 1.2.0\nappVersion: {}\ndependencies:\n  - version: 9.9.9\n"
-VALUES = """global:
-  tag: other
-image:
-  # Its repository.
-  repository: "restamp"
-  tag: "dev"
-webhook:
-  repository: other
-"""
+IMAGES = "annotations:\n  artifacthub.io/images: |\n    - name: restamp\n      image: restamp:dev\n"
 
 
 def run(root, script, *arguments, **variables):
@@ -113,8 +105,6 @@ class Workflows(unittest.TestCase):
 
     def test_they_call_commands_that_there_are(self):
         there = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-        if not (ROOT / "charts").exists():
-            there.add("chart")  # comes with the chart
         called = {word for line in re.findall(r"run: make (.*)", self.text()) for word in line.split() if "=" not in word}
         self.assertTrue(called)
         self.assertFalse(called - there)
@@ -189,12 +179,13 @@ class InstallManifest(unittest.TestCase):
 
 
 class PushChart(Repository):
-    # Its package is the values alone.
-    HELM = 'case $1 in package) cp "$4/values.yaml" "$3/restamp-1.2.0.tgz" ;; push) cp "$2" {} && {} ;; esac\n'
+    # Its package is what names the image alone.
+    HELM = 'case $1 in package) cp "$4/Chart.yaml" "$3/restamp-1.2.0.tgz" ;; push) cp "$2" {} && {} ;; esac\n'
 
     def setUp(self):
         super().setUp()
-        self.write("charts/restamp/values.yaml", VALUES)
+        self.chart = CHART.format("1.2.0") + IMAGES
+        self.write("charts/restamp/Chart.yaml", self.chart)
 
     def push(self, said):
         path = stand_in(self, "helm", self.HELM.format(self.root / "pushed", said))
@@ -202,15 +193,15 @@ class PushChart(Repository):
 
     def test_it_has_the_published_image_and_else_what_it_had(self):
         self.push(f"echo Digest: {DIGEST}")
-        image = VALUES.replace('"restamp"', '"registry.example:5000/restamp"').replace('"dev"', '"1.2.0"')
+        image = self.chart.replace("restamp:dev", "registry.example:5000/restamp:1.2.0")
         self.assertEqual((self.root / "pushed").read_text(), image)
-        self.assertEqual((self.root / "charts/restamp/values.yaml").read_text(), VALUES)
+        self.assertEqual((self.root / "charts/restamp/Chart.yaml").read_text(), self.chart)
 
-    def test_values_without_a_place_for_it_are_refused(self):
-        self.write("charts/restamp/values.yaml", VALUES.replace('  tag: "dev"\n', ""))
+    def test_a_chart_without_a_place_for_it_is_refused(self):
+        self.write("charts/restamp/Chart.yaml", CHART.format("1.2.0"))
         pushed = self.push(f"echo Digest: {DIGEST}")
         self.assertEqual((pushed.returncode, pushed.stdout), (1, ""))
-        self.assertIn("no image.tag", pushed.stderr)
+        self.assertIn("does not name one image", pushed.stderr)
 
     def test_it_says_the_digest_that_helm_says_on_either_stream(self):
         for stream in ("", " >&2"):

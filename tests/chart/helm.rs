@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Helm 4 and Helm 3. They are beside kubectl in the test ground, or in PATH.
+/// Helm 4 and Helm 3, as `make chart` has them in PATH.
 pub const HELMS: [&str; 2] = ["helm", "helm3"];
 /// The oldest Kubernetes that the chart is for.
 pub const OLDEST: &str = "1.30.0";
@@ -53,19 +53,13 @@ fn kubeconfig() -> PathBuf {
 
 /// One of [`HELMS`], about the chart and the cluster.
 pub fn helm(program: &str, args: &[&str]) -> Output {
-    let beside = kubectl_program().with_file_name(program);
-    let program = if beside.exists() {
-        beside
-    } else {
-        program.into()
-    };
-    let mut command = Command::new(&program);
+    let mut command = Command::new(program);
     command
         .args(args)
         .current_dir(path("."))
         .env("KUBECONFIG", kubeconfig());
     let output = command.output();
-    output.unwrap_or_else(|error| panic!("{} is needed: {error}", program.display()))
+    output.unwrap_or_else(|error| panic!("{program} is needed, run `make chart`: {error}"))
 }
 
 /// What a command printed that went well.
