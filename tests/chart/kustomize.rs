@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     helm::{kubectl, printed, rendered},
@@ -20,7 +20,8 @@ fn kustomized(folder: &str) -> BTreeMap<Id, Value> {
     objects(&printed(&kubectl(&["kustomize", folder])))
 }
 
-/// Without what only Helm says (who made it, and the release, by which it selects, too), and spaces in expressions.
+/// Without what only Helm says (who made it, and the release, by which it selects, too), what means nothing (spaces in
+/// expressions, lists that patches left empty), and with variables in one order.
 fn normal(mut objects: BTreeMap<Id, Value>) -> BTreeMap<Id, Value> {
     // Helm has the namespace made by `--create-namespace`.
     objects.retain(|(kind, ..), _| kind != "Namespace");
@@ -42,6 +43,10 @@ fn normalize(value: &mut Value) {
         Value::Object(fields) => {
             fields.remove("app.kubernetes.io/instance");
             fields.remove("app.kubernetes.io/part-of");
+            fields.retain(|_, field| *field != json!([]));
+            if let Some(Value::Array(variables)) = fields.get_mut("env") {
+                variables.sort_by_key(|variable| variable["name"].to_string());
+            }
             fields.values_mut().for_each(normalize);
         }
         Value::Array(items) => items.iter_mut().for_each(normalize),
