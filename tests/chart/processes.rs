@@ -186,6 +186,33 @@ fn the_rights_suffice_for_what_is_switched_on() {
     }
 }
 
+/// Both in the whole cluster and in some namespaces, with no right to Secrets but to those of Restamp.
+#[test]
+fn certificates_are_made_with_the_rights_of_a_release_and_stay_when_it_changes() {
+    let scoped = "reloader.watchGlobally=false,reloader.ignoreSecrets=true";
+    let all = following("made").replace("certificates.mode=provided,", "");
+    for (name, values) in [("made", all.as_str()), ("made-scoped", scoped)] {
+        let release = Release::install(HELMS[0], name, &["--set", values]);
+        let watcher = Started::new(&release, "watcher", &[]);
+        watcher.until_leading();
+        let trusted = || {
+            let what = format!("mutatingwebhookconfiguration/{}", release.name);
+            let configuration = release.home.get(&what);
+            let ca = &configuration["webhooks"][0]["clientConfig"]["caBundle"];
+            ca.as_str().map(str::to_owned).ok_or(watcher.process.log())
+        };
+        let ca = until("the API server is told whom to trust", trusted);
+        let address = format!("127.0.0.1:{}", free_port());
+        let webhook = Started::new(&release, "webhook", &["--listen", &address]);
+        webhook.until_ready();
+        release.upgrade(&["--set", "webhook.deployment.replicas=1"]);
+        assert_eq!(trusted(), Ok(ca));
+        for process in [&watcher, &webhook] {
+            process.has_its_rights();
+        }
+    }
+}
+
 #[test]
 fn in_place_of_restarts_a_webhook_is_told_with_few_rights() {
     let shop = shop("told");
