@@ -1,7 +1,11 @@
 //! How an installation is doing, as far as the API server can tell.
 
-use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease};
-use kube::{Api, Client, api::PostParams};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, PostParams},
+    core::GroupVersionKind,
+};
 use serde_json::json;
 
 use super::{Error, error::Request};
@@ -35,16 +39,23 @@ pub async fn holder(
 ///
 /// # Errors
 /// When it cannot be read.
-pub async fn ready(client: &Client, namespace: &str, name: &str) -> Result<(i32, i32), Error> {
+pub async fn ready(client: &Client, namespace: &str, name: &str) -> Result<(i64, i64), Error> {
     let request = Request::object("get", "deployments.apps", namespace, name);
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let deployment = request.send(deployments.get(name)).await?;
-    let wanted = deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1);
-    let status = deployment.status.unwrap_or_default();
-    let is_of_now = status.observed_generation >= deployment.metadata.generation;
-    let updated = status.updated_replicas.unwrap_or(0);
-    let ready = status.ready_replicas.unwrap_or(0).min(updated);
+    let deployment = request
+        .send(deployments(client, namespace).get(name))
+        .await?;
+    let number = |path: &str| deployment.data.pointer(path)?.as_i64();
+    let wanted = number("/spec/replicas").unwrap_or(1);
+    let is_of_now = number("/status/observedGeneration") >= deployment.metadata.generation;
+    let updated = number("/status/updatedReplicas").unwrap_or(0);
+    let ready = number("/status/readyReplicas").unwrap_or(0).min(updated);
     Ok((if is_of_now { ready } else { 0 }, wanted))
+}
+
+/// As plain JSON: their types would be half a megabyte of the program.
+fn deployments(client: &Client, namespace: &str) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("apps", "v1", "Deployment");
+    Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(&kind))
 }
 
 /// Whether a workload that is created in a namespace, opted in by the annotation `auto`, is stamped. None is: the API
@@ -61,6 +72,8 @@ pub async fn is_stamped(client: &Client, namespace: &str, auto: &str) -> Result<
     });
     let labels = json!({ "app.kubernetes.io/name": TRIAL });
     let trial = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
         "metadata": { "name": TRIAL, "annotations": { auto: "true" } },
         "spec": {
             "replicas": 0,
@@ -69,17 +82,17 @@ pub async fn is_stamped(client: &Client, namespace: &str, auto: &str) -> Result<
         },
     });
     let request = Request::object("create", "deployments.apps", namespace, TRIAL);
-    let trial: Deployment = serde_json::from_value(trial).map_err(|error| Error::Unreadable {
-        request: request.clone(),
-        what: error.to_string(),
-    })?;
+    let trial: DynamicObject =
+        serde_json::from_value(trial).map_err(|error| Error::Unreadable {
+            request: request.clone(),
+            what: error.to_string(),
+        })?;
     let params = PostParams {
         dry_run: true,
         ..PostParams::default()
     };
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+    let deployments = deployments(client, namespace);
     let made = request.send(deployments.create(&params, &trial)).await?;
-    let template = made.spec.and_then(|spec| spec.template.metadata);
-    let annotations = template.and_then(|metadata| metadata.annotations);
-    Ok(annotations.is_some_and(|annotations| annotations.contains_key(STAMP)))
+    let annotations = made.data.pointer("/spec/template/metadata/annotations");
+    Ok(annotations.is_some_and(|annotations| annotations.get(STAMP).is_some()))
 }

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::Container,
-    rbac::v1::{ClusterRoleBinding, RoleBinding, RoleRef, Subject},
+use k8s_openapi::{
+    api::rbac::v1::{ClusterRoleBinding, RoleBinding, RoleRef, Subject},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Api, Client, api::ListParams};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, ListParams},
+    core::GroupVersionKind,
+};
+use serde::Deserialize;
 
 use super::{Error, error::Request};
+use crate::stamp::json::describe;
 
 /// The last part of the name of Reloader's image.
 const IMAGE: &str = "reloader";
@@ -36,6 +41,45 @@ pub struct Installation {
     pub release: Option<(String, String)>,
 }
 
+/// What is read of a Deployment.
+#[derive(Deserialize)]
+struct Deployment {
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+struct Spec {
+    template: Template,
+}
+
+#[derive(Deserialize)]
+struct Template {
+    spec: Pod,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Pod {
+    containers: Vec<Container>,
+    service_account_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Container {
+    #[serde(default)]
+    image: String,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    env: Vec<Variable>,
+}
+
+#[derive(Deserialize)]
+struct Variable {
+    name: String,
+    value: Option<String>,
+}
+
 /// The Reloaders of a namespace, or of all; with a name, only that Deployment, whatever its image.
 ///
 /// # Errors
@@ -51,38 +95,46 @@ pub async fn find(
         namespace: namespace.map(str::to_owned),
         name: None,
     };
-    let api: Api<Deployment> = match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment"));
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind),
+        None => Api::all_with(client.clone(), &kind),
     };
     let mut params = ListParams::default();
     if let Some(name) = name {
         params = params.fields(&format!("metadata.name={name}"));
     }
-    let found = request.send(api.list(&params)).await?.items.into_iter();
-    let found = found.filter_map(|deployment| installation(deployment, name.is_some()));
-    Ok(found.collect())
+    let mut found = Vec::new();
+    for object in request.send(api.list(&params)).await?.items {
+        let DynamicObject { metadata, data, .. } = object;
+        let deployment: Deployment =
+            serde_json::from_value(data).map_err(|error| Error::Unreadable {
+                request: request.clone(),
+                what: describe(&error),
+            })?;
+        found.extend(installation(metadata, deployment, name.is_some()));
+    }
+    Ok(found)
 }
 
-fn installation(deployment: Deployment, any_image: bool) -> Option<Installation> {
-    let Deployment { metadata, spec, .. } = deployment;
-    let pod = spec?.template.spec?;
-    let is_reloader = |container: &&Container| {
-        let image = container.image.as_deref().unwrap_or_default();
-        repository(image) == IMAGE
-    };
+fn installation(
+    metadata: ObjectMeta,
+    deployment: Deployment,
+    any_image: bool,
+) -> Option<Installation> {
+    let pod = deployment.spec.template.spec;
+    let is_reloader = |container: &&Container| repository(&container.image) == IMAGE;
     let first = || pod.containers.first().filter(|_| any_image);
     let container = pod.containers.iter().find(is_reloader).or_else(first)?;
     let annotations = metadata.annotations.unwrap_or_default();
     let release = |key| annotations.get(key).cloned();
     let namespace = metadata.namespace?;
     Some(Installation {
-        image: container.image.clone().unwrap_or_default(),
-        args: container.args.clone().unwrap_or_default(),
+        image: container.image.clone(),
+        args: container.args.clone(),
         env: container
             .env
             .iter()
-            .flatten()
             .map(|var| (var.name.clone(), var.value.clone()))
             .collect(),
         service_account: pod
