@@ -37,6 +37,12 @@ IMAGE_ARGS = --tag $(IMAGE) --iidfile $(IMAGE_DIR)/id --build-arg REVISION=$(she
 # The time of everything in it.
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 
+# What pods of tests run on real nodes; the first keeps the namespaces of each open.
+TOOLS_DIR := $(IMAGE_DIR)/tools
+TOOLS_IMAGES := pause:restamp app:1 app:2
+TOOLS_FILES := $(foreach name,$(TOOLS_IMAGES),$(TOOLS_DIR)/$(subst :,-,$(name)).tar)
+NODES_TESTS := $(CARGO) test --locked --features e2e --test e2e -- nodes:: --nocapture
+
 # Where `dev-certs` writes, and for which hosts; without any, for those of the webhook.
 DEV_CERTS ?= target/dev-certs
 DEV_HOSTS ?=
@@ -44,7 +50,7 @@ DEV_HOSTS ?=
 .DEFAULT_GOAL := help
 # The steps of `test` say more in order, and cargo uses every core by itself.
 .NOTPARALLEL:
-.PHONY: help build image image-root image-by-buildah image-by-docker image-check demo cluster dev-certs test test-core test-unit test-scripts fuzz e2e chart bench-admission ground fmt fmt-check lint lint-workflows deny advisories doc clean needs-rust needs-image-tool needs-python needs-go
+.PHONY: help build image image-root image-by-buildah image-by-docker image-check demo cluster dev-certs test test-core test-unit test-scripts fuzz e2e e2e-nodes tools-images chart bench-admission ground fmt fmt-check lint lint-workflows deny advisories doc clean needs-rust needs-image-tool needs-python needs-go
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,7 +93,7 @@ cluster: needs-rust ## Start a control plane, print its kubeconfig, and keep it 
 dev-certs: needs-rust ## Make a CA and a serving certificate in DEV_CERTS, for DEV_HOSTS
 	$(CARGO) run --locked --package restamp-dev-certs -- --out $(DEV_CERTS) $(addprefix --host ,$(DEV_HOSTS))
 
-test: fmt-check ground lint lint-workflows deny test-scripts test-unit e2e chart ## Everything that a change has to pass
+test: fmt-check ground lint lint-workflows deny test-scripts test-unit e2e chart e2e-nodes ## Everything that a change has to pass
 
 test-core: needs-rust ## The tests of the pure core, in seconds
 	$(CARGO) test --locked --lib stamp::
@@ -105,7 +111,22 @@ fuzz: needs-rust ## The properties and simulations, with more cases than in test
 
 # They wait more than they compute, so more of them run at once than there are cores.
 e2e: needs-rust ## The tests on a real API server, or on the cluster of E2E_KUBECONFIG
-	$(WITH_CLUSTER) $(CARGO) test --locked --features e2e --test e2e -- --test-threads 6
+	$(WITH_CLUSTER) $(CARGO) test --locked --features e2e --test e2e -- --skip nodes:: --test-threads 6
+
+e2e-nodes: needs-rust ## The tests on real nodes, that run containers; needs root, and says so where there can be none
+ifndef E2E_KUBECONFIG
+	if $(CLUSTER) nodes; then $(MAKE) image-check tools-images; fi
+endif
+	$(CARGO) test --locked --features e2e --test e2e --no-run
+	$(CLUSTER) exec --with helm --with nodes $(addprefix --image ,$(IMAGE_FILE) $(TOOLS_FILES)) -- $(NODES_TESTS)
+
+tools-images:
+	rm -rf $(TOOLS_DIR)
+	install -D -m 0755 $$(command -v busybox) $(TOOLS_DIR)/busybox
+	set -e; for name in $(TOOLS_IMAGES); do \
+		buildah build --quiet --target $${name%:*} --tag $$name --file tests/e2e/nodes/Dockerfile $(TOOLS_DIR); \
+		buildah push --quiet $$name docker-archive:$(TOOLS_DIR)/$$(echo $$name | tr : -).tar:docker.io/library/$$name; \
+	done
 
 chart: needs-rust ## The tests of the Helm chart, with Helm 4 and 3
 	$(CLUSTER) exec --with helm -- $(CARGO) test --locked --features e2e --test chart

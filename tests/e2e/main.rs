@@ -30,6 +30,7 @@ mod keys;
 mod kinds;
 mod leaks;
 mod matrix;
+mod nodes;
 mod outages;
 mod pauses;
 mod promises;

@@ -1,12 +1,14 @@
 //! The ways in which people and tools write workloads.
 
+use std::iter;
+
 use kube::api::{DynamicObject, PostParams};
-use restamp::stamp::annotations::STAMP;
+use restamp::stamp::annotations::{AUTO, STAMP};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 use super::{
-    shop::{Name, Shop},
+    shop::{Name, Shop, WEB, web_pod, workload},
     wait::until,
 };
 
@@ -78,6 +80,22 @@ impl Shop {
             }
         })
         .await;
+    }
+
+    /// Applies a release of a stocked shop at once: the Secret, and every workload with an image.
+    pub async fn deploy(&self, password: &str, image: &str) {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "db" },
+            "stringData": { "user": "app", "password": password },
+        });
+        let workload = |name| {
+            let manifest = workload(name, &json!({ AUTO: "true" }), &web_pod());
+            with_image(&manifest, image)
+        };
+        let items: Vec<_> = iter::once(secret).chain(WEB.map(workload)).collect();
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+        let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+        self.kubectl(&apply, &list).await;
     }
 
     /// What `restamp explain` concludes about a workload.

@@ -96,6 +96,15 @@ impl Ground {
             .await
     }
 
+    /// A cluster with nodes that run containers, and nothing of Restamp on it; nothing where there is none.
+    pub async fn with_nodes(test: &str) -> Option<Ground> {
+        if let Some(problem) = env::var_os("E2E_NO_NODES") {
+            eprintln!("skipped: {test}: {}", problem.display());
+            return None;
+        }
+        Some(Self::given())
+    }
+
     fn given() -> Ground {
         let var = |name: &str| env::var_os(name).map(PathBuf::from);
         Ground {
