@@ -10,6 +10,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod can_i;
 mod helm;
 mod kustomize;
 mod objects;

@@ -8,7 +8,7 @@ use super::{
     rotation::until_stamped,
     site::{AUTHORITY, CONFIGURATION, SERVING, Site, apply, until_logged},
 };
-use crate::support::{Shop, replica::Replica, wait::until};
+use crate::support::{Ground, Shop, ground::SYSTEM, replica::Replica, wait::until};
 
 async fn until_not_ready(watcher: &Replica, why: &str) {
     until("it is not ready", async || {
@@ -92,13 +92,7 @@ async fn secrets_that_are_cut_short_are_made_anew() {
     .await;
     let whole = site.entry(SERVING, "tls.crt").await.expect("a certificate");
     for (secret, entry) in [(SERVING, "tls.key"), (AUTHORITY, "ca.key")] {
-        let patch =
-            Patch::Merge(json!({ "stringData": { entry: "-----BEGIN PRIVATE KEY-----\nMIG" } }));
-        let cut = site
-            .secrets()
-            .patch(secret, &PatchParams::default(), &patch)
-            .await;
-        cut.expect("it is cut short");
+        cut_short(&site, secret, entry).await;
         until("it is made anew", async || {
             match site.entry(secret, entry).await {
                 Some(value) if value.len() > 100 => Ok(()),
@@ -162,7 +156,7 @@ async fn a_right_for_certificates_that_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn rights_in_some_namespaces_suffice() {
+async fn rights_in_some_namespaces_suffice_and_each_to_the_secrets_is_missed() {
     let Some(mut site) = Site::new("certificates", "20m,10m,1s,2s").await else {
         return;
     };
@@ -183,4 +177,49 @@ async fn rights_in_some_namespaces_suffice() {
     for log in [watcher.log(), webhook.replica.log()] {
         assert!(!log.contains("grant this right"), "{log}");
     }
+    watcher.stop().await;
+    // Listing, the notes about Jobs need anyway.
+    for verb in ["get", "watch", "update"] {
+        set_verbs(&site.ground, |other| other != verb).await;
+        let poor = site.watcher(&format!("without-{verb}")).await;
+        if verb == "update" {
+            cut_short(&site, SERVING, "tls.key").await;
+        }
+        let told = format!("may not {verb} secrets \"{SERVING}");
+        until_logged(&poor, &told).await;
+        until_not_ready(&poor, &told).await;
+        set_verbs(&site.ground, |_| true).await;
+        poor.until_ready().await;
+        poor.stop().await;
+    }
+}
+
+/// What the watcher may do with the Secrets of certificates.
+async fn set_verbs(ground: &Ground, has: impl Fn(&str) -> bool) {
+    let mut verbs = vec!["get", "list", "watch", "update"];
+    verbs.retain(|verb| has(verb));
+    let rule = json!({
+        "apiGroups": [""], "resources": ["secrets"], "resourceNames": [SERVING, AUTHORITY], "verbs": verbs,
+    });
+    let rules = json!({ "rules": [rule] }).to_string();
+    let role = [
+        "-n",
+        SYSTEM,
+        "patch",
+        "role",
+        "restamp-watcher-certificates",
+    ];
+    ground
+        .kubectl(&[&role[..], &["--patch", &rules]].concat())
+        .await;
+}
+
+async fn cut_short(site: &Site, secret: &str, entry: &str) {
+    let cut = json!({ "stringData": { entry: "-----BEGIN PRIVATE KEY-----\nMIG" } });
+    let patch = Patch::Merge(cut);
+    let cut = site
+        .secrets()
+        .patch(secret, &PatchParams::default(), &patch)
+        .await;
+    cut.expect("it is cut short");
 }
