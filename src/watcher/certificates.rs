@@ -18,10 +18,10 @@ use tracing::{debug, info, warn};
 use super::Settings;
 use crate::{
     certificates::{
-        Times,
+        Life, Times,
         authority::{self, MakeError},
         material,
-        step::{self, Facts, Reason, Step},
+        step::{self, Reason, Step},
     },
     cluster::{
         certificates::{self as door, Stored},
@@ -126,6 +126,7 @@ impl Keeper {
 
     async fn lead(&self) {
         let (mut seen, mut said, mut unseen) = (Seen::default(), None, None);
+        self.report(None, None);
         loop {
             let (configuration, secrets) = (&self.managed.configuration, self.secrets());
             let [authority, serving] = &secrets;
@@ -180,7 +181,8 @@ impl Keeper {
         let found = self.find().await?;
         let held = found.held();
         let facts = found.facts(&held, seen, (self.now)());
-        self.report(&facts);
+        let serving = facts.serving.as_ref().map(|serving| serving.life);
+        self.report(facts.authority, serving);
         let (step, reason) = step::next(&facts, &self.managed.times);
         if let Step::Wait(pause) = step {
             debug!(reason = %reason, ?pause, "the webhook's certificates are left as they are");
@@ -241,9 +243,7 @@ impl Keeper {
         }
     }
 
-    fn report(&self, facts: &Facts) {
-        let authority = facts.authority;
-        let serving = facts.serving.as_ref().map(|serving| serving.life);
+    fn report(&self, authority: Option<Life>, serving: Option<Life>) {
         for (label, life) in [("authority", authority), ("serving", serving)] {
             let until = life.map_or(0, |life| life.until.as_second());
             self.metrics.expiry.with_label_values(&[label]).set(until);

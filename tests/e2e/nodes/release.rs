@@ -8,7 +8,7 @@ use std::{
 use k8s_openapi::api::{
     apps::v1::Deployment,
     coordination::v1::Lease,
-    core::v1::{Pod, Secret},
+    core::v1::{Node, Pod, Secret},
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -21,14 +21,6 @@ const NAME: &str = "restamp";
 const CERTIFICATE: &str = "restamp-webhook-tls";
 const AUTHORITY: &str = "restamp-webhook-tls-ca";
 const DEPLOYMENTS: [&str; 2] = ["restamp-watcher", "restamp-webhook"];
-/// The image that `make image` made, which is on every node.
-const IMAGE: [&str; 4] = [
-    "--set",
-    "image.repository=docker.io/library/restamp",
-    "--set",
-    "image.tag=dev",
-];
-
 /// A release of the chart.
 pub struct Release<'a> {
     ground: &'a Ground,
@@ -52,7 +44,7 @@ impl<'a> Release<'a> {
         let start = Instant::now();
         let chart = chart();
         let install = ["install", NAME, &chart, "--namespace", SYSTEM];
-        self.helm(&[&install[..], &IMAGE].concat()).await;
+        self.helm(&install).await;
         self.until_available(2).await;
         start.elapsed()
     }
@@ -105,7 +97,7 @@ impl<'a> Release<'a> {
             "--set",
             annotation,
         ];
-        self.helm(&[&upgrade[..], &IMAGE].concat()).await;
+        self.helm(&upgrade).await;
         for deployment in DEPLOYMENTS {
             let deployment = format!("deployment/{deployment}");
             let status = ["rollout", "status", &deployment, "--timeout=90s"];
@@ -129,6 +121,7 @@ impl<'a> Release<'a> {
         let secrets = secrets.list(&ListParams::default()).await.expect("a list");
         let names: Vec<_> = secrets.items.iter().map(ResourceExt::name_any).collect();
         assert_eq!(names, ["restamp-key", CERTIFICATE, AUTHORITY]);
+        self.ground.kubectl(&["delete", "namespace", SYSTEM]).await;
     }
 
     /// Waits until the API server calls the webhook.
@@ -166,7 +159,11 @@ impl<'a> Release<'a> {
 
     /// Evicts whatever runs on each of the nodes in turn.
     pub async fn drain_every_node(&self) {
-        for node in ["node-1", "node-2"] {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let nodes = nodes.list(&ListParams::default()).await.expect("a list");
+        let tainted = |node: &Node| node.spec.as_ref().is_some_and(|spec| spec.taints.is_some());
+        for node in nodes.items.iter().filter(|node| !tainted(node)) {
+            let node = &node.name_any();
             let drain = [
                 "drain",
                 node,
