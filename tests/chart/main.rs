@@ -15,6 +15,7 @@ mod helm;
 mod kustomize;
 mod objects;
 mod oldest;
+mod pods;
 mod processes;
 mod releases;
 mod rights;

@@ -64,6 +64,8 @@ spec:
           labelSelector:
             matchLabels:
               {{- toYaml $match | nindent 14 }}
+          # Or the pods that a rollout replaces are counted.
+          matchLabelKeys: [pod-template-hash]
       {{- end }}
       containers:
         - name: {{ .component }}
@@ -185,6 +187,8 @@ spec:
   {{- else }}
   maxUnavailable: {{ has (toString .budget.maxUnavailable) (list "<nil>" "") | ternary 1 .budget.maxUnavailable }}
   {{- end }}
+  # Or `kubectl drain` waits for ever for pods that are not ready.
+  unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
     matchLabels:
       {{- include "restamp.selectorLabels" . | nindent 6 }}

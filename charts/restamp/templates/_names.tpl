@@ -87,6 +87,17 @@ default
 {{- if and .Values.webhook.enabled (not .Values.reloader.webhookUrl) }}true{{ end -}}
 {{- end -}}
 
+{{/* The labels of a namespace that goes through the webhook; JSON. */}}
+{{- define "restamp.reviewedLabels" -}}
+{{- $selector := .Values.webhook.namespaceSelector -}}
+{{- $labels := deepCopy ($selector.matchLabels | default dict) -}}
+{{- range $selector.matchExpressions -}}
+{{- if eq .operator "In" }}{{ $_ := set $labels .key (first .values) }}{{ end -}}
+{{- if eq .operator "Exists" }}{{ $_ := set $labels .key "" }}{{ end -}}
+{{- end -}}
+{{- $labels | toJson -}}
+{{- end -}}
+
 {{/* The image that was made for this chart. */}}
 {{- define "restamp.ownImage" -}}
 {{- (index .Chart.Annotations "artifacthub.io/images" | fromYamlArray | first).image -}}

@@ -119,8 +119,13 @@ fn the_deployments_select_their_own_pods_and_have_a_spare_one() {
         for (key, value) in spec["selector"]["matchLabels"].as_object().unwrap() {
             assert_eq!(&labels[key], value, "{key}");
         }
-        let spread = &template["spec"]["topologySpreadConstraints"][0]["labelSelector"];
-        assert_eq!(spread, &spec["selector"], "{name}");
+        let spread = &template["spec"]["topologySpreadConstraints"][0];
+        assert_eq!(spread["labelSelector"], spec["selector"], "{name}");
+        // Or the pods that a rollout replaces are counted.
+        assert_eq!(spread["matchLabelKeys"][0], "pod-template-hash", "{name}");
+        let budget = one("PodDisruptionBudget", name)["spec"].clone();
+        assert_eq!(budget["selector"], spec["selector"], "{name}");
+        assert_eq!(budget["unhealthyPodEvictionPolicy"], "AlwaysAllow");
         assert!(spec["replicas"].as_u64().unwrap() >= 2, "{name}");
         selectors.push(spec["selector"].clone());
     }
