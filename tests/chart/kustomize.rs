@@ -1,11 +1,11 @@
 //! The chart and `manifests/` make the same objects.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use serde_json::{Value, json};
 
 use super::{
-    helm::{kubectl, printed, rendered},
+    helm::{cases, kubectl, printed, rendered},
     objects::{Id, objects, one},
 };
 
@@ -100,5 +100,18 @@ fn for_the_labels_of_namespaces_both_give_the_same_right() {
             one(&by_helm, kind, name)[part],
             one(&by_kustomize, kind, name)[part]
         );
+    }
+}
+
+/// As Flux does, which refuses a key that is there twice.
+#[test]
+fn kustomize_takes_what_the_chart_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let kustomization = folder.path().join("kustomization.yaml");
+    fs::write(kustomization, "resources: [all.yaml]\n").unwrap();
+    for case in cases() {
+        fs::write(folder.path().join("all.yaml"), rendered(&case)).unwrap();
+        let taken = kustomized(folder.path().to_str().unwrap());
+        assert_eq!(taken, objects(&rendered(&case)), "{case}");
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     helm::{HELMS, cases, printed, rendered, template},
-    objects::{Id, list, objects, one},
+    objects::{Id, container, list, objects, one},
 };
 
 const BOTH: [&str; 2] = ["restamp-watcher", "restamp-webhook"];
@@ -19,6 +19,86 @@ fn with(values: &Value) -> BTreeMap<Id, Value> {
         HELMS[0],
         &["-f", file.to_str().unwrap()],
     )))
+}
+
+#[test]
+fn variables_without_a_value_are_left_out() {
+    let variables = json!({
+        "open": { "EMPTY": null, "A": "a" },
+        "secret": { "EMPTY": null },
+        "existing": { "secret-a": { "EMPTY": null, "B": "b" }, "secret-b": null },
+        "field": { "EMPTY": null, "C": "spec.nodeName" },
+    });
+    let made = with(&json!({ "reloader": { "deployment": { "env": variables } } }));
+    let env = &container(one(&made, "Deployment", BOTH[0]))["env"];
+    let names = env.as_array().unwrap().iter().map(|it| &it["name"]);
+    let names: Vec<_> = names
+        .filter(|name| !name.as_str().unwrap().starts_with("RESTAMP"))
+        .collect();
+    assert_eq!(names, ["A", "B", "C"], "{env}");
+}
+
+#[test]
+fn of_probes_only_times_and_thresholds_are_taken() {
+    let probe = json!({
+        "httpGet": { "path": "/live", "port": "http" },
+        "timeoutSeconds": 1,
+        "failureThreshold": 2,
+        "periodSeconds": 3,
+        "successThreshold": 1,
+        "initialDelaySeconds": 5,
+    });
+    let probes = json!({ "livenessProbe": probe, "readinessProbe": probe });
+    let made = with(&json!({ "reloader": { "deployment": probes } }));
+    for name in BOTH {
+        let container = container(one(&made, "Deployment", name));
+        for (kind, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
+            let mut expected = probe.clone();
+            expected["httpGet"] = json!({ "path": path, "port": "admin" });
+            assert_eq!(container[kind], expected, "{name}");
+        }
+    }
+}
+
+/// As YAML writers leave it when they comment out all that is below.
+#[test]
+fn what_is_left_empty_is_as_if_it_were_not_there() {
+    let default = objects(&rendered("default"));
+    let reloader: Vec<_> = [
+        "serviceMonitor",
+        "podMonitor",
+        "rbac",
+        "serviceAccount",
+        "podDisruptionBudget",
+        "netpol",
+        "verticalPodAutoscaler",
+        "custom_annotations",
+        "service",
+        "deployment",
+        "legacy",
+    ]
+    .map(|key| json!({ "reloader": { key: null } }))
+    .into();
+    let webhook = [
+        "namespaceSelector",
+        "deployment",
+        "serviceAccount",
+        "podDisruptionBudget",
+    ]
+    .map(|key| json!({ "webhook": { key: null } }));
+    let trees = [
+        "global",
+        "image",
+        "reloader",
+        "watcher",
+        "webhook",
+        "certificates",
+        "monitoring",
+    ]
+    .map(|key| json!({ key: null }));
+    for values in reloader.into_iter().chain(webhook).chain(trees) {
+        assert_eq!(with(&values), default, "{values}");
+    }
 }
 
 #[test]
@@ -43,6 +123,28 @@ fn names_can_be_looked_up_where_dns_is_on_another_port() {
                 let port = json!({ "port": port, "protocol": protocol });
                 assert!(ports.as_array().unwrap().contains(&port), "{name}: {ports}");
             }
+        }
+    }
+}
+
+#[test]
+fn the_service_of_the_watcher_is_rendered_with_templates_in_its_labels() {
+    let made = objects(&rendered("labels"));
+    let metadata = &one(&made, "Service", BOTH[0])["metadata"];
+    assert_eq!(metadata["labels"]["from"], "restamp");
+    assert_eq!(metadata["annotations"]["from"], "restamp");
+}
+
+#[test]
+fn labels_of_users_are_taken_but_for_those_that_select() {
+    for ((kind, _, name), object) in objects(&rendered("labels")) {
+        let labels = &object["metadata"]["labels"];
+        assert_eq!(
+            labels["app.kubernetes.io/name"], "restamp",
+            "{kind} {name}: {labels}"
+        );
+        if kind == "Role" || kind == "ServiceMonitor" || kind == "PrometheusRule" {
+            assert_eq!(labels["app.kubernetes.io/part-of"], "shop", "{kind} {name}");
         }
     }
 }

@@ -154,17 +154,24 @@ fn an_image_of_reloader_s_is_not_run_and_any_other_is() {
     for reloader in [
         "image.repository=ghcr.io/stakater/reloader,image.tag=v1.4.21",
         "image.repository=mirror.example/reloader-ubi,image.digest=sha256:1",
+        "image.repository=mirror.example/corp/stakater-reloader,image.digest=sha256:1",
+        "image.name=stakater/reloader,image.digest=sha256:1",
         "image.tag=v1.4.21",
     ] {
         assert_eq!(image(reloader), ours, "{reloader}");
     }
-    let mirrored = "global.imageRegistry=mirror.example,image.name=stakater/reloader";
-    assert_eq!(image(mirrored), format!("mirror.example/{ours}"));
+    for key in ["name", "repository"] {
+        let values = format!(
+            "global.imageRegistry=mirror.example,image.{key}=stakater/reloader,image.digest=sha256:1"
+        );
+        assert_eq!(image(&values), format!("mirror.example/{ours}"), "{key}");
+    }
     assert_eq!(
         image("global.imageRegistry=mirror.example:5000"),
         format!("mirror.example:5000/{ours}")
     );
-    let own = "image.repository=mirror.example/restamp,image.tag=v2";
+    // What Reloader's file says beside it is not what would be pulled.
+    let own = "image.name=stakater/reloader,image.repository=mirror.example/restamp,image.tag=v2";
     assert_eq!(image(own), "mirror.example/restamp:v2");
     assert_eq!(image("image.digest=sha256:1"), "restamp@sha256:1");
 }
@@ -216,7 +223,7 @@ fn the_rest_of_reloader_s_values_is_known() {
     let more = json!({
         "reloader": {
             "volumes": [], "volumeMounts": [],
-            "deployment": { "gomaxprocsOverride": "1", "automountServiceAccountToken": true, "hostUsers": true },
+            "deployment": { "gomaxprocsOverride": 1, "gomemlimitOverride": 100_000_000, "automountServiceAccountToken": true, "hostUsers": true },
             "serviceAccount": { "automountServiceAccountToken": false },
             "serviceMonitor": { "namespace": "a", "interval": "1s", "scheme": "http", "tlsConfig": {}, "bearerTokenFile": "b", "timeout": "1s" },
             "podMonitor": { "namespace": "a", "interval": "1s", "scheme": "http", "tlsConfig": {}, "bearerTokenSecret": {}, "timeout": "1s" },

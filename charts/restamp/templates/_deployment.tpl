@@ -83,15 +83,15 @@ spec:
             httpGet:
               path: /healthz
               port: admin
-            {{- with $values.livenessProbe }}
-            {{- toYaml . | nindent 12 }}
+            {{- with include "restamp.probe" $values.livenessProbe }}
+            {{- . | nindent 12 }}
             {{- end }}
           readinessProbe:
             httpGet:
               path: /readyz
               port: admin
-            {{- with $values.readinessProbe }}
-            {{- toYaml . | nindent 12 }}
+            {{- with include "restamp.probe" $values.readinessProbe }}
+            {{- . | nindent 12 }}
             {{- end }}
           {{- with $values.resources }}
           resources:
@@ -130,8 +130,10 @@ spec:
 {{ toYaml . }}
 {{- end }}
 {{- range $name, $value := $env.open | default dict }}
+{{- if not (empty $value) }}
 - name: {{ $name }}
   value: {{ $value | toString | quote }}
+{{- end }}
 {{- end }}
 {{- range $name, $value := $env.secret | default dict }}
 {{- if not (empty $value) }}
@@ -144,6 +146,7 @@ spec:
 {{- end }}
 {{- range $from, $keys := $env.existing | default dict }}
 {{- range $name, $key := $keys }}
+{{- if not (empty $key) }}
 - name: {{ $name }}
   valueFrom:
     secretKeyRef:
@@ -151,12 +154,22 @@ spec:
       key: {{ $key }}
 {{- end }}
 {{- end }}
+{{- end }}
 {{- range $name, $path := $env.field | default dict }}
+{{- if not (empty $path) }}
 - name: {{ $name }}
   valueFrom:
     fieldRef:
       fieldPath: {{ $path }}
 {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Of a probe, what Reloader's chart takes. */}}
+{{- define "restamp.probe" -}}
+{{- with pick (. | default dict) "timeoutSeconds" "failureThreshold" "periodSeconds" "successThreshold" "initialDelaySeconds" -}}
+{{- toYaml . -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The Secret of `env.secret`; nothing without any. */}}

@@ -23,16 +23,15 @@ app.kubernetes.io/component: {{ . }}
 {{- end }}
 {{- end -}}
 
-{{/* Of a dict: root, component, and labels to add. */}}
+{{/* Of a dict: root, component, and labels to add. They go before ours, but for those that are selected by. */}}
 {{- define "restamp.labels" -}}
-{{ include "restamp.selectorLabels" . }}
-app.kubernetes.io/part-of: restamp
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
-{{- with .labels }}
-{{ toYaml . }}
-{{- end }}
+{{- $ours := dict
+  "app.kubernetes.io/part-of" "restamp"
+  "app.kubernetes.io/version" .root.Chart.AppVersion
+  "app.kubernetes.io/managed-by" .root.Release.Service
+  "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_")
+-}}
+{{- merge (include "restamp.selectorLabels" . | fromYaml) (.labels | default dict) $ours | toYaml -}}
 {{- end -}}
 
 {{/* The metadata of an object. Of a dict: root, name, and component, labels, annotations, cluster (in no namespace). */}}
@@ -105,8 +104,9 @@ default
 
 {{/* Whether the values name an image of Reloader's: by its name, or by a tag with a `v`, which ours have not. */}}
 {{- define "restamp.isReloadersImage" -}}
-{{- $name := ternary .Values.image.repository .Values.image.name (empty .Values.global.imageRegistry) | default "" -}}
-{{- if or (regexMatch "(^|/)reloader[^/]*$" $name) (and (empty $name) (regexMatch "^v[0-9]" (.Values.image.tag | toString))) }}true{{ end -}}
+{{- $names := list .Values.image.repository .Values.image.name -}}
+{{- $name := empty .Values.global.imageRegistry | ternary $names (reverse $names) | compact | first | default "" -}}
+{{- if or (regexMatch "reloader[^/]*$" $name) (and (empty $name) (regexMatch "^v[0-9]" (.Values.image.tag | toString))) }}true{{ end -}}
 {{- end -}}
 
 {{- define "restamp.image" -}}

@@ -43,6 +43,29 @@
 {{- end -}}
 {{- end -}}
 
+{{/*
+Gives back its defaults to what YAML writers left empty, which Helm takes away as a whole; a single value may be taken away. Of a
+dict: values, schema, and whether to give them to all.
+*/}}
+{{- define "restamp.complete" -}}
+{{- range $name, $known := .schema.properties -}}
+{{- if or (eq $name "replicas") (not $.schema.inherits) -}}
+{{- if $known.properties -}}
+{{- $isThere := kindIs "map" (index $.values $name) -}}
+{{- if not $isThere }}{{ $_ := set $.values $name dict }}{{ end -}}
+{{- include "restamp.complete" (dict "values" (index $.values $name) "schema" $known "all" (or $.all (not $isThere))) -}}
+{{- else if $.all -}}
+{{- $_ := set $.values $name $known.default -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* To begin every file with, since none is known to be rendered first. */}}
+{{- define "restamp.values" -}}
+{{- include "restamp.complete" (dict "values" .Values.AsMap "schema" (.Files.Get "schema.yaml" | fromYaml)) -}}
+{{- end -}}
+
 {{/* Which values were given and change nothing, a line each. Of a dict: values, schema, path. */}}
 {{- define "restamp.withoutEffect" -}}
 {{- if and .schema.withoutEffect (not (empty .values)) (ne (toJson .values) (toJson .schema.default)) -}}
