@@ -13,6 +13,7 @@
 mod can_i;
 mod helm;
 mod kustomize;
+mod notes;
 mod objects;
 mod oldest;
 mod pods;

@@ -150,6 +150,15 @@ fn labels_of_users_are_taken_but_for_those_that_select() {
 }
 
 #[test]
+fn where_only_its_own_namespace_is_followed_there_is_no_webhook() {
+    let own = objects(&rendered("own-namespace"));
+    assert!(own.keys().all(|(.., name)| !name.contains("webhook")));
+    assert!(own.keys().any(|(.., name)| name == BOTH[0]));
+    let named = json!({ "watchGlobally": false, "namespaces": "restamp-system" });
+    assert_eq!(with(&json!({ "reloader": named })), own);
+}
+
+#[test]
 fn the_test_is_small_and_tries_no_namespace_that_it_cannot_make() {
     let of = |made: &BTreeMap<Id, Value>| one(made, "Pod", "restamp-check").clone();
     let by_name =

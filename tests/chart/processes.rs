@@ -189,7 +189,8 @@ fn the_rights_suffice_for_what_is_switched_on() {
 /// Both in the whole cluster and in some namespaces, with no right to Secrets but to those of Restamp.
 #[test]
 fn certificates_are_made_with_the_rights_of_a_release_and_stay_when_it_changes() {
-    let scoped = "reloader.watchGlobally=false,reloader.ignoreSecrets=true";
+    let scoped =
+        "reloader.watchGlobally=false,reloader.namespaces={default},reloader.ignoreSecrets=true";
     let all = following("made").replace("certificates.mode=provided,", "");
     for (name, values) in [("made", all.as_str()), ("made-scoped", scoped)] {
         let release = Release::install(HELMS[0], name, &["--set", values]);

@@ -114,7 +114,7 @@ fn for_namespaces_that_are_named_there_are_rights_in_them_alone() {
         }
     }
     // Webhook configurations are in no namespace.
-    let rights = with("reloader.watchGlobally=false");
+    let rights = with("reloader.watchGlobally=false,reloader.namespaces={shop}");
     let cluster: Vec<_> = rights
         .iter()
         .filter(|((kind, ..), _)| kind == "ClusterRole")

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::{
     helm::{
-        HELMS, OLDEST, RELEASE, SYSTEM, cases, complaint, helm, path, printed, rendered, template,
-        values,
+        HELMS, OLDEST, RELEASE, cases, complaint, helm, path, printed, rendered, template, values,
     },
+    notes::notes,
     objects::{container, list, objects, one},
 };
 
@@ -178,28 +178,17 @@ fn an_image_of_reloader_s_is_not_run_and_any_other_is() {
 
 #[test]
 fn values_of_reloader_are_taken_as_they_are_and_notes_say_which_change_nothing() {
-    let notes = |case: &str| {
-        let file = values(case);
-        let args = ["install", "--dry-run=client", RELEASE, "charts/restamp"];
-        let output = helm(
-            HELMS[0],
-            &[&args[..], &["-n", SYSTEM, "-f", &file]].concat(),
-        );
-        let text = printed(&output);
-        let (_, notes) = text.split_once("NOTES:").expect("notes");
-        notes.to_owned()
-    };
     let of_reloader = cases().into_iter();
     let of_reloader: Vec<_> = of_reloader
         .filter(|case| case.starts_with(OF_RELOADER))
         .collect();
     assert!(of_reloader.len() > 5, "{of_reloader:?}");
     for case in of_reloader {
-        let notes = notes(&case);
+        let notes = notes(&["-f", &values(&case)]);
         assert!(notes.contains("helm test restamp"), "{notes}");
     }
     let without_effect = |case| {
-        let notes = notes(case);
+        let notes = notes(&["-f", &values(case)]);
         let lines = notes.lines().filter(|line| line.starts_with("- "));
         lines.map(str::to_owned).collect::<Vec<_>>()
     };

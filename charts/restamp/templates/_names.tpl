@@ -81,9 +81,15 @@ default
 {{- .Values.certificates.secretName | default (printf "%s-tls" (include "restamp.webhook" .)) -}}
 {{- end -}}
 
+{{/* Whether a namespace is followed in which the webhook works: it leaves its own alone. */}}
+{{- define "restamp.hasReviewed" -}}
+{{- $named := include "restamp.namespaces" . | fromJsonArray -}}
+{{- if or (empty $named) (without $named (include "restamp.namespace" .)) }}true{{ end -}}
+{{- end -}}
+
 {{/* Whether there is a webhook: where nothing is restarted, nothing is stamped. */}}
 {{- define "restamp.hasWebhook" -}}
-{{- if and .Values.webhook.enabled (not .Values.reloader.webhookUrl) }}true{{ end -}}
+{{- if and .Values.webhook.enabled (not .Values.reloader.webhookUrl) (include "restamp.hasReviewed" .) }}true{{ end -}}
 {{- end -}}
 
 {{/* The labels of a namespace that goes through the webhook; JSON. */}}

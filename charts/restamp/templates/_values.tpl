@@ -66,15 +66,16 @@ dict: values, schema, and whether to give them to all.
 {{- include "restamp.complete" (dict "values" .Values.AsMap "schema" (.Files.Get "schema.yaml" | fromYaml)) -}}
 {{- end -}}
 
-{{/* Which values were given and change nothing, a line each. Of a dict: values, schema, path. */}}
+{{/* Which values were given and change nothing, a line each. Of a dict: values, schema, path, and why all of them do not. */}}
 {{- define "restamp.withoutEffect" -}}
-{{- if and .schema.withoutEffect (not (empty .values)) (ne (toJson .values) (toJson .schema.default)) -}}
-{{- printf "- %s has no effect: %s.\n" (join "." .path) .schema.withoutEffect -}}
+{{- $why := .schema.withoutEffect | default .why -}}
+{{- if and $why (not .schema.properties) (not (empty .values)) (ne (toJson .values) (toJson .schema.default)) -}}
+{{- printf "- %s has no effect: %s.\n" (join "." .path) $why -}}
 {{- end -}}
 {{- if and .schema.properties (kindIs "map" .values) -}}
 {{- range $name, $value := .values -}}
 {{- with index $.schema.properties $name -}}
-{{- include "restamp.withoutEffect" (dict "values" $value "schema" . "path" (append $.path $name)) -}}
+{{- include "restamp.withoutEffect" (dict "values" $value "schema" . "path" (append $.path $name) "why" $why) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
