@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use restamp_dev_certs::Authority;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    helm::{HELMS, cases, complaint, helm, kubectl, printed, rendered, until},
+    helm::{HELMS, cases, complaint, helm, kubectl, printed, rendered, until, values},
     objects::{Id, objects},
 };
 
@@ -264,5 +265,59 @@ fn a_release_comes_changes_goes_back_and_leaves_nothing() {
                 left => Err(format!("{helm}: {left:?}")),
             },
         );
+    }
+}
+
+/// As docs/install.md says: Helm 4 takes no field from whoever else has written it.
+#[test]
+fn a_ca_of_ones_own_takes_the_place_of_that_of_restamp() {
+    for program in HELMS {
+        let release = Release::install(program, &format!("ca-{program}"), &[]);
+        let [theirs, ours] =
+            [0; 2].map(|_| Authority::generate().unwrap().certificate().to_owned());
+        let ca = k8s_openapi::ByteString(theirs.into_bytes());
+        let written = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration",
+            "metadata": { "name": release.name },
+            "webhooks": [{ "name": "workloads.restamp.dev", "clientConfig": { "caBundle": ca } }],
+        });
+        release.home.apply(&written, &["--field-manager=restamp"]);
+        let file = release.home.folder().join("ca.crt");
+        fs::write(&file, &ours).unwrap();
+        let ca = format!("certificates.caBundle={}", file.display());
+        let provided = ["--set", "certificates.mode=provided", "--set-file", &ca];
+        if program == HELMS[0] {
+            let args = ["upgrade", &release.name, "charts/restamp"];
+            let args = [&args[..], &["-n", &release.home.name], &provided].concat();
+            let said = complaint(&helm(program, &args));
+            assert!(said.contains("conflict"), "{said}");
+            release.upgrade(&[&provided[..], &["--force-conflicts"]].concat());
+        } else {
+            release.upgrade(&provided);
+        }
+        let what = format!("mutatingwebhookconfiguration/{}", release.name);
+        let client = release.home.get(&what)["webhooks"][0]["clientConfig"].clone();
+        assert_eq!(
+            client["caBundle"],
+            json!(k8s_openapi::ByteString(ours.into_bytes())),
+            "{program}"
+        );
+    }
+}
+
+#[test]
+fn the_default_values_of_reloader_make_a_release_that_is_ready() {
+    let of_reloader = values("reloader-defaults");
+    for helm in HELMS {
+        let release = Release::install(helm, &format!("reloader-{helm}"), &["-f", &of_reloader]);
+        for (component, replicas) in [("watcher", 1), ("webhook", 2)] {
+            let deployment = format!("deployment/{}-{component}", release.name);
+            let status = release.home.get(&deployment)["status"].clone();
+            assert_eq!(
+                status["readyReplicas"], replicas,
+                "{helm}: {deployment}: {status}"
+            );
+        }
     }
 }
