@@ -79,6 +79,19 @@ impl Stream {
         }
     }
 
+    /// Goes on until `what` is over; nothing may have been refused, unstamped or distrusted.
+    async fn during(self, site: &Site, servers: &[Server; 2], what: impl Future<Output = ()>) {
+        let shop = shop(site).await;
+        let what = async {
+            what.await;
+            self.is_over.store(true, SeqCst);
+        };
+        let streams = async { tokio::join!(self.create(&shop), self.try_out(site, servers)).0 };
+        let (created, ()) = tokio::join!(streams, what);
+        self.assert_unharmed(servers);
+        assert!(created > 100, "{created}");
+    }
+
     fn assert_unharmed(&self, servers: &[Server; 2]) {
         let distrusted = self.distrusted.lock().expect("unpoisoned");
         assert!(distrusted.is_empty(), "{distrusted:?}");
@@ -119,6 +132,14 @@ async fn two(site: &Site) -> [Server; 2] {
     [site.webhook().await, site.webhook().await]
 }
 
+/// A namespace whose workloads are stamped when they are created.
+async fn shop(site: &Site) -> Shop {
+    let inject = json!({ "restamp.dev/inject": "enabled" });
+    let shop = Shop::empty(&site.ground, "certificates", inject).await;
+    until_stamped(&shop).await;
+    shop
+}
+
 /// Waits until the API server calls the webhook.
 pub async fn until_stamped(shop: &Shop) {
     let env = json!({ "envFrom": [{ "configMapRef": { "name": "kube-root-ca.crt" } }] });
@@ -142,10 +163,6 @@ async fn from_nothing_to_a_stamp_and_through_forced_rotations_under_load() {
     for server in &servers {
         server.replica.until_ready().await;
     }
-    let inject = json!({ "restamp.dev/inject": "enabled" });
-    let shop = Shop::empty(&site.ground, "certificates", inject).await;
-    until_stamped(&shop).await;
-    let stream = Stream::default();
     let rotate = async {
         let before = site.until_bundled(1).await;
         site.delete_secret(SERVING).await;
@@ -164,15 +181,8 @@ async fn from_nothing_to_a_stamp_and_through_forced_rotations_under_load() {
         until_logged(&second, "the CAs of before are no longer trusted").await;
         // By itself, after two thirds of its life.
         until_served(&servers, 4).await;
-        stream.is_over.store(true, SeqCst);
     };
-    let (created, (), ()) = tokio::join!(
-        stream.create(&shop),
-        stream.try_out(&site, &servers),
-        rotate
-    );
-    stream.assert_unharmed(&servers);
-    assert!(created > 100, "{created}");
+    Stream::default().during(&site, &servers, rotate).await;
     for log in [first.log(), second.log()] {
         assert!(!log.contains("PRIVATE KEY"), "{log}");
         assert!(!log.contains("cannot look after"), "{log}");
@@ -188,25 +198,14 @@ async fn a_ca_is_replaced_by_itself_under_load() {
     let _way = site.lead_to(&servers[0]).await;
     let watcher = site.watcher("only").await;
     watcher.until_leading().await;
-    let inject = json!({ "restamp.dev/inject": "enabled" });
-    let shop = Shop::empty(&site.ground, "certificates", inject).await;
-    until_stamped(&shop).await;
     let before = site.until_bundled(1).await;
-    let stream = Stream::default();
     let rotate = async {
         let both = site.until_bundled(2).await;
         assert!(both.contains(&before[0]));
         let after = site.until_bundled(1).await;
         assert!(both.contains(&after[0]) && after != before);
-        stream.is_over.store(true, SeqCst);
     };
-    let (created, (), ()) = tokio::join!(
-        stream.create(&shop),
-        stream.try_out(&site, &servers),
-        rotate
-    );
-    stream.assert_unharmed(&servers);
-    assert!(created > 100, "{created}");
+    Stream::default().during(&site, &servers, rotate).await;
     for reason in [
         "AuthorityDue",
         "CertificateDue",
