@@ -1,13 +1,19 @@
 //! Releases on a real API server, whose nodes are simulated: what is installed, what is left, and what users notice.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use restamp_dev_certs::Authority;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    helm::{HELMS, cases, complaint, helm, kubectl, printed, rendered, until, values},
+    helm::{
+        HELMS, SYSTEM, cases, complaint, helm, kubectl, printed, rendered, template, until, values,
+    },
     objects::{Id, objects},
 };
 
@@ -136,13 +142,18 @@ pub struct Release {
 
 impl Release {
     pub fn install(helm: &'static str, name: &str, values: &[&str]) -> Self {
-        let release = Release {
+        let release = Self::prepare(helm, name);
+        release.helm("install", &[&["charts/restamp"], values].concat());
+        release
+    }
+
+    /// Nothing but its namespace.
+    fn prepare(helm: &'static str, name: &str) -> Self {
+        Release {
             name: format!("restamp-{name}"),
             home: Namespace::new(&format!("chart-{name}"), &restricted()),
             helm,
-        };
-        release.helm("install", &[&["charts/restamp"], values].concat());
-        release
+        }
     }
 
     pub fn upgrade(&self, values: &[&str]) {
@@ -307,17 +318,76 @@ fn a_ca_of_ones_own_takes_the_place_of_that_of_restamp() {
 }
 
 #[test]
-fn the_default_values_of_reloader_make_a_release_that_is_ready() {
-    let of_reloader = values("reloader-defaults");
-    for helm in HELMS {
-        let release = Release::install(helm, &format!("reloader-{helm}"), &["-f", &of_reloader]);
-        for (component, replicas) in [("watcher", 1), ("webhook", 2)] {
-            let deployment = format!("deployment/{}-{component}", release.name);
-            let status = release.home.get(&deployment)["status"].clone();
-            assert_eq!(
-                status["readyReplicas"], replicas,
-                "{helm}: {deployment}: {status}"
+fn values_of_reloader_make_a_release_that_is_ready() {
+    for case in cases().iter().filter(|case| case.starts_with("reloader-")) {
+        let needs = Needs::of(case);
+        for helm in HELMS {
+            let release = Release::prepare(helm, &format!("{case}-{helm}"));
+            for account in &needs.accounts {
+                let args = [
+                    "create",
+                    "serviceaccount",
+                    account,
+                    "-n",
+                    &release.home.name,
+                ];
+                printed(&kubectl(&args));
+            }
+            release.helm("install", &["charts/restamp", "-f", &values(case)]);
+            let objects = release.objects().into_iter();
+            let deployments = objects.filter(|((kind, ..), _)| kind == "Deployment");
+            let deployments: Vec<_> = deployments.collect();
+            assert!(!deployments.is_empty(), "{case}");
+            for ((_, _, name), object) in deployments {
+                let status = &release.home.get(&format!("deployment/{name}"))["status"];
+                let (ready, wanted) = (&status["readyReplicas"], &object["spec"]["replicas"]);
+                assert_eq!(ready, wanted, "{helm}: {name}: {status}");
+            }
+        }
+    }
+}
+
+/// What has to be there for some values: namespaces that are followed, and ServiceAccounts that the chart does not make.
+struct Needs {
+    namespaces: BTreeSet<String>,
+    accounts: BTreeSet<String>,
+}
+
+impl Needs {
+    fn of(case: &str) -> Self {
+        let args = ["-f", &values(case), "--skip-tests"];
+        let objects = objects(&printed(&template(HELMS[0], &args)));
+        let accounts = objects.values().filter_map(|object| {
+            let account = object.pointer("/spec/template/spec/serviceAccountName")?;
+            Some(account.as_str()?.to_owned())
+        });
+        let is_made = |account: &String| {
+            let id = (
+                "ServiceAccount".to_owned(),
+                SYSTEM.to_owned(),
+                account.clone(),
             );
+            objects.contains_key(&id)
+        };
+        let accounts = accounts.filter(|account| !is_made(account)).collect();
+        let namespaces = objects.keys().map(|(_, namespace, _)| namespace.clone());
+        let namespaces: BTreeSet<_> = namespaces
+            .filter(|name| !name.is_empty() && name != SYSTEM)
+            .collect();
+        for name in &namespaces {
+            printed(&kubectl(&["create", "namespace", name]));
+        }
+        Self {
+            namespaces,
+            accounts,
+        }
+    }
+}
+
+impl Drop for Needs {
+    fn drop(&mut self) {
+        for name in &self.namespaces {
+            kubectl(&["delete", "namespace", name, "--wait=false"]);
         }
     }
 }
