@@ -3,12 +3,11 @@
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, PostParams},
-    core::GroupVersionKind,
+    api::{DynamicObject, PostParams},
 };
 use serde_json::json;
 
-use super::{Error, error::Request};
+use super::{Error, error::Request, kind};
 use crate::stamp::annotations::STAMP;
 
 /// What the trial workload is called. It is never made.
@@ -52,10 +51,8 @@ pub async fn ready(client: &Client, namespace: &str, name: &str) -> Result<(i64,
     Ok((if is_of_now { ready } else { 0 }, wanted))
 }
 
-/// As plain JSON: their types would be half a megabyte of the program.
 fn deployments(client: &Client, namespace: &str) -> Api<DynamicObject> {
-    let kind = GroupVersionKind::gvk("apps", "v1", "Deployment");
-    Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(&kind))
+    Api::namespaced_with(client.clone(), namespace, &kind::deployments())
 }
 
 /// Whether a workload that is created in a namespace, opted in by the annotation `auto`, is stamped. None is: the API

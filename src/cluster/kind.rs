@@ -139,6 +139,11 @@ impl WorkloadKind {
     }
 }
 
+/// How Deployments are addressed where they are read as plain JSON: their types would be half a megabyte of the program.
+pub(super) fn deployments() -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment"))
+}
+
 /// Not the form of `--workload-kind`.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(

@@ -8,12 +8,11 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, ListParams},
-    core::GroupVersionKind,
+    api::{DynamicObject, ListParams},
 };
 use serde::Deserialize;
 
-use super::{Error, error::Request};
+use super::{Error, error::Request, kind};
 use crate::stamp::json::describe;
 
 /// The last part of the name of Reloader's image.
@@ -95,7 +94,7 @@ pub async fn find(
         namespace: namespace.map(str::to_owned),
         name: None,
     };
-    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment"));
+    let kind = kind::deployments();
     let api: Api<DynamicObject> = match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind),
         None => Api::all_with(client.clone(), &kind),

@@ -7,6 +7,7 @@ use crate::{
     binaries::Binaries,
     layout::Layout,
     nodes::{isolation::Isolation, requirements::CNI_PLUGINS},
+    progress::last_lines,
 };
 use anyhow::{Context, Result, ensure};
 use restamp_test_cluster::{install::Process, kubeconfig::write_private};
@@ -109,7 +110,7 @@ impl Nodes {
             ensure!(
                 process.is_running(),
                 "{name} ended by itself:\n{}",
-                tail(&log)
+                last_lines(&log)
             );
         }
         Ok(())
@@ -118,7 +119,7 @@ impl Nodes {
     /// The ends of all logs.
     pub(crate) fn tails(&self) -> String {
         let tail = |(name, process): &(String, Process)| {
-            format!("the log of {name} ends:\n{}", tail(&process.log()))
+            format!("the log of {name} ends:\n{}", last_lines(&process.log()))
         };
         self.processes
             .iter()
@@ -132,12 +133,6 @@ impl Nodes {
         self.processes.push((name, process));
         Ok(())
     }
-}
-
-fn tail(log: &str) -> String {
-    let lines: Vec<_> = log.lines().collect();
-    let first = lines.len().saturating_sub(20);
-    lines.get(first..).unwrap_or_default().join("\n")
 }
 
 /// The folder of a node.

@@ -6,11 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+const SHOWN_LINES: usize = 20;
 const PLAIN_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Says something to the user. That nobody listens is no reason to fail.
 pub(crate) fn say(text: impl Display) {
     writeln!(stderr(), "{text}").ok();
+}
+
+/// As much of a log as people read.
+pub(crate) fn last_lines(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    let first = lines.len().saturating_sub(SHOWN_LINES);
+    lines.get(first..).unwrap_or_default().join("\n")
 }
 
 /// A step that takes minutes: one line kept up to date on a terminal, a line now and then elsewhere.

@@ -6,7 +6,7 @@ use crate::{
     layout::Layout,
     nodes::{Nodes, Real},
     probe,
-    progress::say,
+    progress::{last_lines, say},
     scratch::Scratch,
 };
 use anyhow::{Context, Result, bail};
@@ -25,7 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const INTERVAL: Duration = Duration::from_millis(50);
 const CHECK: Duration = Duration::from_millis(500);
 const STARTS: usize = 3;
-const SHOWN_LINES: usize = 20;
 
 /// A cluster, taken down with all its files when dropped.
 pub(crate) struct Cluster {
@@ -259,8 +258,5 @@ fn lost_port(error: &anyhow::Error) -> bool {
 
 fn tail(layout: &Layout, part: Part) -> String {
     let bytes = fs::read(layout.log(part)).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<_> = text.lines().collect();
-    let first = lines.len().saturating_sub(SHOWN_LINES);
-    lines.get(first..).unwrap_or_default().join("\n")
+    last_lines(&String::from_utf8_lossy(&bytes))
 }
