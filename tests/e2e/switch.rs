@@ -1,4 +1,4 @@
-//! The switch from Reloader, on a cluster of its own: `restamp migrate`, and what it says.
+//! The switch from Reloader, and back to it, each on a cluster of its own: `restamp migrate`, and what it says.
 
 use futures::future::join_all;
 use restamp::stamp::{
@@ -9,7 +9,7 @@ use restamp::stamp::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Ground, Shop, ground::SYSTEM, shop::pod};
+use crate::support::{Ground, Shop, ground::SYSTEM, rollouts::Rollouts, shop::pod};
 
 const KINDS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
 /// Where Reloader is.
@@ -19,6 +19,20 @@ const WORKLOADS: usize = 50;
 
 fn secret_of(workload: usize) -> String {
     format!("s{}", workload % SECRETS)
+}
+
+fn variable_of(workload: usize) -> String {
+    format!("STAKATER_{}_SECRET", secret_of(workload).to_uppercase())
+}
+
+fn kind_of(workload: usize) -> &'static str {
+    KINDS[workload % KINDS.len()]
+}
+
+/// The number of a workload that is called `Deployment/w0`, or the like.
+fn number_of(workload: &str) -> usize {
+    let (_, number) = workload.split_once("/w").expect("w0");
+    number.parse().expect("a number")
 }
 
 fn hash(password: &str) -> String {
@@ -32,8 +46,7 @@ fn reloaded(workload: usize, password: &str) -> Value {
     let mut container = json!({ "envFrom": [{ "secretRef": { "name": secret } }] });
     let by_variable = workload.is_multiple_of(2);
     if by_variable {
-        let name = format!("STAKATER_{}_SECRET", secret.to_uppercase());
-        container["env"] = json!([{ "name": name, "value": hash(password) }]);
+        container["env"] = json!([{ "name": variable_of(workload), "value": hash(password) }]);
     }
     let mut template = pod(container);
     if !by_variable {
@@ -44,6 +57,29 @@ fn reloaded(workload: usize, password: &str) -> Value {
         template["metadata"]["annotations"] = json!({ LAST_RELOADED_FROM: last.to_string() });
     }
     template
+}
+
+/// The Secrets, and the workloads that Reloader restarted when the password of theirs was what `run_on` says.
+async fn deploy(shop: &Shop, run_on: fn(usize) -> &'static str) {
+    for secret in 0..SECRETS {
+        let name = format!("s{secret}");
+        shop.set_secret(&name, &[("password", "one")]).await;
+    }
+    join_all((0..WORKLOADS).map(async |number| {
+        let (name, template) = (format!("w{number}"), reloaded(number, run_on(number)));
+        shop.create_workload((kind_of(number), &name), json!({ AUTO: "true" }), template)
+            .await;
+    }))
+    .await;
+}
+
+/// Those that use a Secret were rolled out once, and no other.
+fn assert_one_for_each_user(rolled: &Rollouts, secret: &str) {
+    assert_eq!(rolled.len(), WORKLOADS);
+    for (name, count) in rolled {
+        let uses_it = secret_of(number_of(name)) == secret;
+        assert_eq!(*count, u64::from(uses_it), "{name}");
+    }
 }
 
 /// Reloader, as its chart installs it.
@@ -123,19 +159,9 @@ async fn fifty_workloads_of_reloader_switch_without_a_rollout_and_go_on() {
         return;
     };
     let shop = Shop::open(&ground, "switch").await;
-    for secret in 0..SECRETS {
-        shop.set_secret(&format!("s{secret}"), &[("password", "one")])
-            .await;
-    }
     // Number 7 was restarted for another password than the one that is live.
-    join_all((0..WORKLOADS).map(async |number| {
-        let name = format!("w{number}");
-        let template = reloaded(number, if number == 7 { "zero" } else { "one" });
-        let kind = KINDS[number % KINDS.len()];
-        shop.create_workload((kind, &name), json!({ AUTO: "true" }), template)
-            .await;
-    }))
-    .await;
+    let run_on = |number| if number == 7 { "zero" } else { "one" };
+    deploy(&shop, run_on).await;
     install_reloader(&ground, TOOLS).await;
 
     migration_is_told(&ground, &shop).await;
@@ -156,14 +182,92 @@ async fn fifty_workloads_of_reloader_switch_without_a_rollout_and_go_on() {
     let rolled = shop
         .rollouts(shop.set_secret("s2", &[("password", "two")]))
         .await;
-    for (name, count) in rolled {
-        let number: usize = name
-            .split_once("/w")
-            .expect("w0")
-            .1
-            .parse()
-            .expect("a number");
-        let uses_it = secret_of(number) == "s2";
-        assert_eq!(count, u64::from(uses_it), "{name}");
+    assert_one_for_each_user(&rolled, "s2");
+}
+
+/// How often each workload was rolled out since, where no Restamp is left that could do it later.
+async fn rolled_since(shop: &Shop, before: &Rollouts) -> Rollouts {
+    shop.until_rolled_out().await;
+    let now = shop.revisions().await.into_iter();
+    now.map(|(name, revision)| (name.clone(), revision - before[&name]))
+        .collect()
+}
+
+/// What Reloader would restart at its start if it took every Secret for created, as it does with
+/// `--sync-after-restart --reload-on-create`: whatever lacks the variable of what is live.
+async fn without_their_variable(shop: &Shop, password: &str) -> Vec<usize> {
+    let lacks_it = async |number: usize| {
+        let name = format!("w{number}");
+        let workload = shop.workload((kind_of(number), &name)).await;
+        let env = &workload.data["spec"]["template"]["spec"]["containers"][0]["env"];
+        let right = json!({ "name": variable_of(number), "value": hash(password) });
+        let found = env.as_array().is_some_and(|env| env.contains(&right));
+        (!found).then_some(number)
+    };
+    let found = join_all((0..WORKLOADS).map(lacks_it)).await;
+    found.into_iter().flatten().collect()
+}
+
+/// Restarts what uses a Secret, with the patch and the field manager of Reloader.
+async fn restart_as_reloader(shop: &Shop, secret: &str, password: &str) {
+    let users = (0..WORKLOADS).filter(|number| secret_of(*number) == secret);
+    join_all(users.map(async |number| {
+        let name = format!("w{number}");
+        let env = json!([{ "name": variable_of(number), "value": hash(password) }]);
+        let patch = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "app", "env": env }] } } } });
+        shop.patch_strategically((kind_of(number), &name), "Reloader", patch)
+            .await;
+    }))
+    .await;
+}
+
+/// Has a Restamp with that strategy restart every workload once, and ends it.
+async fn restart_all(ground: &Ground, shop: &Shop, strategy: &str) {
+    let kubeconfig = ground.kubeconfig_of(SYSTEM, "restamp-watcher").await;
+    let flags = [strategy, &format!("--namespaces={}", shop.namespace)];
+    let watcher = ground.watcher_with("going-back", &kubeconfig, &flags);
+    watcher.until_leading().await;
+    shop.until_quiet().await;
+    let change = async {
+        for secret in 0..SECRETS {
+            let name = format!("s{secret}");
+            shop.set_secret(&name, &[("password", "two")]).await;
+        }
+    };
+    let rolled = shop.rollouts(change).await;
+    assert!(rolled.values().all(|count| *count == 1), "{rolled:?}");
+    watcher.stop().await;
+}
+
+#[tokio::test]
+async fn going_back_to_reloader_rolls_nothing_and_it_can_go_on() {
+    let Some(ground) = Ground::own("going back").await else {
+        return;
+    };
+    let strategies = [
+        "--reload-strategy=annotations",
+        "--reload-strategy=env-vars",
+    ];
+    let mut shops = Vec::new();
+    for strategy in strategies {
+        let shop = Shop::open(&ground, "back").await;
+        deploy(&shop, |_| "one").await;
+        restart_all(&ground, &shop, strategy).await;
+        let before = shop.revisions().await;
+        shops.push((shop, before));
+    }
+
+    ground.kubectl(&["delete", "-k", "manifests/base"]).await;
+    for (shop, before) in &shops {
+        let rolled = rolled_since(shop, before).await;
+        assert!(rolled.values().all(|count| *count == 0), "{rolled:?}");
+    }
+    let (told_by_variables, _) = &shops[1];
+    let untold = without_their_variable(told_by_variables, "two").await;
+    assert!(untold.is_empty(), "{untold:?}");
+    for (shop, before) in &shops {
+        shop.set_secret("s2", &[("password", "three")]).await;
+        restart_as_reloader(shop, "s2", "three").await;
+        assert_one_for_each_user(&rolled_since(shop, before).await, "s2");
     }
 }

@@ -212,13 +212,22 @@ impl Shop {
     }
 
     /// Merges into a workload, as some other writer.
-    pub async fn patch_workload(&self, (kind, name): Name<'_>, manager: &str, patch: Value) {
+    pub async fn patch_workload(&self, name: Name<'_>, manager: &str, patch: Value) {
+        self.patch(name, manager, Patch::Merge(patch)).await;
+    }
+
+    /// As [`Shop::patch_workload`], with lists merged by their keys.
+    pub async fn patch_strategically(&self, name: Name<'_>, manager: &str, patch: Value) {
+        self.patch(name, manager, Patch::Strategic(patch)).await;
+    }
+
+    async fn patch(&self, (kind, name): Name<'_>, manager: &str, patch: Patch<Value>) {
         let params = PatchParams {
             field_manager: Some(manager.to_owned()),
             ..Default::default()
         };
         self.workloads(kind)
-            .patch(name, &params, &Patch::Merge(patch))
+            .patch(name, &params, &patch)
             .await
             .expect("it can be patched");
     }
