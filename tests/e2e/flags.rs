@@ -7,7 +7,7 @@ use std::{
 
 use axum::{Router, extract::State, routing::post};
 use kube::api::{DynamicObject, PostParams};
-use restamp::stamp::annotations::{AUTO, OBSERVED, SECRET_AUTO};
+use restamp::stamp::annotations::{AUTO, OBSERVED, PAUSED_AT, SECRET_AUTO};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -144,6 +144,64 @@ async fn every_annotation_counts_under_its_other_name_alone() {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
         assert!(line["level"].is_string(), "{line}");
     }
+}
+
+/// What each of these logs: one warning.
+const WITHOUT_EFFECT: [&str; 5] = [
+    "--is-Argo-Rollouts=true",
+    "--sync-after-restart=true",
+    "--enable-ha=true",
+    "--enable-csi-integration=true",
+    "--pprof-addr=:6060",
+];
+
+#[tokio::test]
+async fn flags_without_effect_are_warned_about_and_the_others_beside_them_count() {
+    let Some(ground) = Ground::own("flags without effect").await else {
+        return;
+    };
+    let flags = [
+        "--auto-annotation=example.com/auto",
+        "--pause-deployment-time-annotation=example.com/paused-at",
+        "--enable-pprof",
+    ];
+    let flags = [&flags[..], &WITHOUT_EFFECT].concat();
+    let kubeconfig = ground.kubeconfig_of(SYSTEM, "restamp-watcher").await;
+    let watcher = ground.watcher_with("legacy", &kubeconfig, &flags);
+    watcher.until_leading().await;
+    let log = watcher.log();
+    for flag in WITHOUT_EFFECT {
+        let (name, _) = flag.split_once('=').expect("a value");
+        let warned = |line: &&str| line.contains(name) && line.contains("no effect");
+        assert_eq!(log.lines().filter(warned).count(), 1, "{name}\n{log}");
+    }
+
+    let shop = Shop::empty(&ground, "legacy", json!({})).await;
+    shop.set_password("one").await;
+    shop.set_config_map("app", &[("level", "info")]).await;
+    let long_ago = "2020-01-01T00:00:00Z";
+    let old = json!({ AUTO: "true", PAUSED_AT: long_ago });
+    let new = json!({ "example.com/auto": "true", "example.com/paused-at": long_ago });
+    for (name, annotations) in [(OLD, old), (BY_NAME, new)] {
+        shop.create_workload(name, annotations, web_pod()).await;
+        let pause = json!({ "spec": { "paused": true } });
+        shop.patch_workload(name, "reloader", pause).await;
+    }
+    until("it is resumed", async || {
+        let found = shop.workload(BY_NAME).await;
+        let paused = &found.data["spec"]["paused"];
+        paused.is_null().then_some(()).ok_or(paused.clone())
+    })
+    .await;
+    shop.until_recorded(&[BY_NAME]).await;
+    shop.set_password("two").await;
+    until("it is restarted", async || {
+        shop.stamp(BY_NAME).await.ok_or("not yet")
+    })
+    .await;
+    let old = shop.workload(OLD).await;
+    assert_eq!(old.data["spec"]["paused"], json!(true));
+    assert_eq!(shop.observed(OLD).await, None, "{}", watcher.log());
 }
 
 /// A CronJob that runs nothing by itself.
