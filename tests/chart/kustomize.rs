@@ -91,6 +91,19 @@ fn in_a_namespace_that_is_followed_both_give_the_same_rights() {
 }
 
 #[test]
+fn for_namespaces_that_are_named_both_processes_have_their_names_and_no_rights_in_the_cluster() {
+    let made = kustomized("manifests/namespaced");
+    for name in ["restamp-watcher", "restamp-webhook"] {
+        let deployment = one(&made, "Deployment", name);
+        let args = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+        assert_eq!(args[1], "--namespaces=shop,mall", "{name}");
+        let of_the_cluster =
+            |(kind, _, named): &&Id| kind.starts_with("ClusterRole") && named == name;
+        assert_eq!(made.keys().find(of_the_cluster), None);
+    }
+}
+
+#[test]
 fn for_the_labels_of_namespaces_both_give_the_same_right() {
     let name = "restamp-watcher-namespaces";
     let by_kustomize = kustomized("manifests/namespace-selector");

@@ -162,9 +162,19 @@ async fn a_regex_that_matches_very_many_sources_is_told_and_followed() {
     let label = json!({ "metadata": { "labels": { "a": "b" } } });
     let label = apply_label(&shop, "many-7", label);
     assert_eq!(shop.rollouts(label).await, rolled(0), "a label");
-    assert_eq!(shop.rollouts(set(7, "two")).await, rolled(1), "a change");
-    assert_eq!(shop.rollouts(set(8, "two")).await, rolled(1), "another");
-    assert_eq!(shop.rollouts(set(7, "one")).await, rolled(1), "and back");
+    // So many take longer than the sentinels.
+    let change = async |n: usize, value: &str| {
+        let before = shop.observed(WEB).await;
+        set(n, value).await;
+        until("the change is recorded", async || {
+            let now = shop.observed(WEB).await;
+            if now == before { Err(now) } else { Ok(()) }
+        })
+        .await;
+    };
+    assert_eq!(shop.rollouts(change(7, "two")).await, rolled(1), "a change");
+    assert_eq!(shop.rollouts(change(8, "two")).await, rolled(1), "another");
+    assert_eq!(shop.rollouts(change(7, "one")).await, rolled(1), "and back");
 
     let told = shop.events(WEB, "InvalidAnnotation").await;
     let told: Vec<_> = told

@@ -91,6 +91,25 @@ fn listed(folder: &str) -> BTreeSet<String> {
     names.map(|name| resolved(folder, &name)).collect()
 }
 
+/// The kubectl of Kubernetes 1.30 takes no more.
+#[test]
+fn a_patch_is_one_document() {
+    let mut patches = 0;
+    for kustomization in files("manifests", "kustomization.yaml") {
+        let folder = Path::new(&kustomization).parent().unwrap();
+        for patch in documents(&kustomization)[0]["patches"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let file = resolved(folder.to_str().unwrap(), patch["path"].as_str().unwrap());
+            assert_eq!(documents(&file).len(), 1, "{file}");
+            patches += 1;
+        }
+    }
+    assert!(patches > 0);
+}
+
 #[test]
 fn the_kustomizations_list_every_file() {
     for (folder, below) in [

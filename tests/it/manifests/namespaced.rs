@@ -6,9 +6,8 @@ use restamp::cluster::key;
 use serde_json::{Value, json};
 
 use super::{
-    BASE, SELF_MANAGED, SYSTEM, WATCHER, WEBHOOK, documents, listed, one, one_of,
+    BASE, SELF_MANAGED, SYSTEM, WATCHER, WEBHOOK, listed, one, one_of,
     rights::{right, rights},
-    texts,
 };
 use crate::repository::files;
 
@@ -60,18 +59,7 @@ fn in_a_namespace_that_is_followed_the_rights_are_those_of_the_cluster() {
 }
 
 #[test]
-fn nothing_is_left_of_the_rights_in_the_cluster_but_the_key_at_home() {
-    let deleted = documents(&format!("{NAMESPACED}/no-cluster-rights.yaml"));
-    let names: BTreeSet<_> = deleted
-        .iter()
-        .map(|object| {
-            assert_eq!(object["$patch"], "delete");
-            format!("{} {}", object["kind"], object["metadata"]["name"])
-        })
-        .collect();
-    let expected = ["ClusterRole", "ClusterRoleBinding"]
-        .map(|kind| [WATCHER, WEBHOOK].map(|name| format!("{:?} {name:?}", kind)));
-    assert_eq!(names, expected.into_iter().flatten().collect());
+fn at_home_there_is_a_right_to_the_key() {
     let home = one_of(NAMESPACED, "Role", key::SECRET);
     let get = right("", "secrets", "get", Some(key::SECRET));
     assert_eq!(rights(&home), BTreeSet::from([get]));
@@ -81,26 +69,6 @@ fn nothing_is_left_of_the_rights_in_the_cluster_but_the_key_at_home() {
     for object in [home, binding] {
         assert_eq!(object["metadata"]["namespace"], SYSTEM);
     }
-}
-
-#[test]
-fn watcher_and_webhook_follow_the_same_namespaces() {
-    let flags: BTreeSet<_> = documents(&format!("{NAMESPACED}/namespaces.yaml"))
-        .iter()
-        .map(|patch| {
-            let container = &patch["spec"]["template"]["spec"]["containers"][0];
-            let name = patch["metadata"]["name"].as_str().unwrap();
-            assert_eq!(
-                format!("restamp-{}", container["name"].as_str().unwrap()),
-                name
-            );
-            let args = texts(&container["args"]);
-            assert_eq!(args[0], container["name"].as_str().unwrap());
-            args[1..].to_vec()
-        })
-        .collect();
-    assert_eq!(flags.len(), 1, "{flags:?}");
-    assert!(flags.first().unwrap()[0].starts_with("--namespaces="));
 }
 
 #[test]
