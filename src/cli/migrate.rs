@@ -14,6 +14,7 @@ use crate::{
     },
     explain::Output,
     migrate::{self, Flags},
+    stamp::settings::PolicySettings,
 };
 
 #[derive(Args)]
@@ -72,35 +73,68 @@ fn only(mut found: Vec<Installation>) -> Result<Installation, String> {
 
 /// What Restamp makes of them; `one` is the namespace that a variable names.
 fn flags(args: &[String], one: Option<&str>) -> Result<Flags, String> {
-    let given = Given::try_parse_from(args).map_err(|error| {
-        format!("Restamp does not take the flags of this Reloader as they are: {error}")
-    })?;
+    let (taken, mut refused) = taken_alone(args);
+    let given = Given::try_parse_from(taken.iter().flat_map(|flag| flag.words));
+    let given = given.map_err(|error| in_short(&error))?;
     let WatcherArgs { policy, legacy, .. } = given.watcher;
-    let (shared, without_effect) = (names_of::<PolicyArgs>(), names_of::<LegacyArgs>());
-    let reasons = legacy.warnings();
+    let settings = policy.settings(one).unwrap_or_else(|problem| {
+        refused.push(("some of them together".to_owned(), problem));
+        PolicySettings::default()
+    });
     let mut flags = Flags {
-        settings: policy.settings(one)?,
+        settings,
+        refused,
         kinds: policy.kinds(),
         rollouts: legacy.follows_rollouts(),
         classes: legacy.follows_classes(),
         ..Flags::default()
     };
-    for (name, text) in grouped(args) {
-        if shared.contains(name) {
+    let (shared, without_effect) = (names_of::<PolicyArgs>(), names_of::<LegacyArgs>());
+    let reasons = legacy.warnings();
+    for flag in taken {
+        flags
+            .given
+            .insert(flag.name.to_owned(), flag.value().to_owned());
+        let text = flag.text();
+        if shared.contains(flag.name) {
             flags.shared.push(text);
-        } else if without_effect.contains(name) {
-            let why = reasons
-                .iter()
-                .find(|why| why.contains(&format!("--{name}")));
+        } else if without_effect.contains(flag.name) {
+            let name = format!("--{}", flag.name);
+            let why = reasons.iter().find(|why| why.contains(&name));
             let why = why.and_then(|why| why.split_once("effect: "));
-            flags
-                .dropped
-                .push((text, why.map_or("", |(_, why)| why).to_owned()));
+            let why = why.map_or("", |(_, why)| why).to_owned();
+            flags.dropped.push((text, why));
         } else {
             flags.watcher.push(text);
         }
     }
     Ok(flags)
+}
+
+/// Those that Restamp takes, each for itself, and the others with the reason.
+fn taken_alone(args: &[String]) -> (Vec<Flag<'_>>, Vec<(String, String)>) {
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
+    for flag in grouped(args) {
+        match Given::try_parse_from(flag.words) {
+            Ok(_) => taken.push(flag),
+            Err(error) => refused.push((flag.text(), in_short(&error))),
+        }
+    }
+    (taken, refused)
+}
+
+/// What is wrong, and what was meant, in one line.
+fn in_short(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim);
+    let is_said = |line: &&str| {
+        !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more information")
+    };
+    let lines: Vec<_> = lines
+        .filter(is_said)
+        .map(|line| line.trim_start_matches("error: "))
+        .collect();
+    lines.join("; ")
 }
 
 fn names_of<A: Args>() -> BTreeSet<String> {
@@ -109,23 +143,39 @@ fn names_of<A: Args>() -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Each flag with its value, as a shell takes it.
-fn grouped(args: &[String]) -> Vec<(&str, String)> {
-    let mut grouped: Vec<(&str, String)> = Vec::new();
-    for arg in args {
-        match (arg.strip_prefix("--"), grouped.last_mut()) {
-            (Some(flag), _) => {
-                let name = flag.split('=').next().unwrap_or_default();
-                grouped.push((name, quoted(arg)));
-            }
-            (None, Some((_, text))) => {
-                text.push(' ');
-                text.push_str(&quoted(arg));
-            }
-            (None, None) => {}
-        }
+/// A flag with its value.
+struct Flag<'a> {
+    name: &'a str,
+    words: &'a [String],
+}
+
+impl Flag<'_> {
+    /// The value as it was given; nothing if there is none.
+    fn value(&self) -> &str {
+        let joined = self.words.first().and_then(|word| word.split_once('='));
+        let joined = joined.map(|(_, value)| value);
+        joined.unwrap_or_else(|| self.words.get(1).map_or("", String::as_str))
     }
-    grouped
+
+    /// As a shell takes it.
+    fn text(&self) -> String {
+        let words: Vec<_> = self.words.iter().map(|word| quoted(word)).collect();
+        words.join(" ")
+    }
+}
+
+/// Each flag with the words that follow it; what stands before all of them is one without a name.
+fn grouped(args: &[String]) -> Vec<Flag<'_>> {
+    let groups = args.chunk_by(|_, next| !next.starts_with("--"));
+    let named = groups.map(|words| {
+        let first = words.first().and_then(|word| word.strip_prefix("--"));
+        let name = first.and_then(|flag| flag.split('=').next());
+        Flag {
+            name: name.unwrap_or_default(),
+            words,
+        }
+    });
+    named.collect()
 }
 
 fn quoted(text: &str) -> String {
@@ -152,15 +202,6 @@ mod tests {
             "--log-level=info",
             "--enable-ha=true",
             "--auto-annotation",
-            "example.com/auto it",
-            "--is-Argo-Rollouts=true",
-            "--auto-reload-all=true",
-        ]);
-        assert!(read.unwrap_err().contains("write the key of an annotation"));
-        let read = self::read(&[
-            "--log-level=info",
-            "--enable-ha=true",
-            "--auto-annotation",
             "example.com/auto",
             "--is-Argo-Rollouts=true",
             "--enable-csi-integration",
@@ -182,6 +223,44 @@ mod tests {
         assert_eq!(dropped, expected);
         assert!(read.dropped.iter().all(|(_, why)| why.len() > 10));
         assert!(read.rollouts && read.classes && read.settings.auto_reload_all);
+    }
+
+    #[test]
+    fn a_flag_that_reloader_takes_and_restamp_does_not_is_told_and_hides_no_other() {
+        let read = read(&[
+            "reloader",
+            "--reload-on-create=True",
+            "--enable-ha",
+            "false",
+            "--auto-annotation",
+            "example.com/auto it",
+            "--relod-strategy=env-vars",
+            "--log-level=info",
+        ]);
+        let read = read.unwrap();
+        assert_eq!(read.watcher, ["--log-level=info"]);
+        assert_eq!(read.given["log-level"], "info");
+        let refused: Vec<_> = read.refused.iter().map(|(flag, _)| flag.as_str()).collect();
+        let expected = [
+            "reloader",
+            "--reload-on-create=True",
+            "--enable-ha false",
+            "--auto-annotation 'example.com/auto it'",
+            "--relod-strategy=env-vars",
+        ];
+        assert_eq!(refused, expected);
+        for ((flag, why), said) in read.refused.iter().zip([
+            "unexpected argument 'reloader'",
+            "write exactly true or false",
+            "unexpected argument 'false'",
+            "write the key of an annotation",
+            "'--reload-strategy'",
+        ]) {
+            assert!(why.contains(said) && !why.contains('\n'), "{flag}: {why}");
+        }
+        let clash = self::read(&["--auto-annotation=a", "--ignore-annotation=a"]).unwrap();
+        assert_eq!(clash.refused.len(), 1);
+        assert!(clash.refused[0].1.contains("two annotations are called"));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub struct Installation {
     pub image: String,
     /// Its flags.
     pub args: Vec<String>,
-    /// The variables of its environment; nothing where the value is not in the Deployment.
+    /// The variables of its environment; nothing where the value is neither in the Deployment nor its namespace.
     pub env: BTreeMap<String, Option<String>>,
     /// Its ServiceAccount.
     pub service_account: String,
@@ -68,15 +68,45 @@ struct Container {
     #[serde(default)]
     image: String,
     #[serde(default)]
+    command: Vec<String>,
+    #[serde(default)]
     args: Vec<String>,
     #[serde(default)]
     env: Vec<Variable>,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Variable {
     name: String,
     value: Option<String>,
+    value_from: Option<ValueFrom>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ValueFrom {
+    field_ref: Option<FieldRef>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FieldRef {
+    field_path: String,
+}
+
+impl Variable {
+    /// Its value in a pod of a namespace, as far as that is known.
+    fn value(&self, namespace: &str) -> Option<String> {
+        let field = self
+            .value_from
+            .as_ref()
+            .and_then(|from| from.field_ref.as_ref());
+        let is_namespace = field.is_some_and(|field| field.field_path == "metadata.namespace");
+        self.value
+            .clone()
+            .or_else(|| is_namespace.then(|| namespace.to_owned()))
+    }
 }
 
 /// The Reloaders of a namespace, or of all; with a name, only that Deployment, whatever its image.
@@ -130,11 +160,17 @@ fn installation(
     let namespace = metadata.namespace?;
     Some(Installation {
         image: container.image.clone(),
-        args: container.args.clone(),
+        args: container
+            .command
+            .iter()
+            .skip(1)
+            .chain(&container.args)
+            .cloned()
+            .collect(),
         env: container
             .env
             .iter()
-            .map(|var| (var.name.clone(), var.value.clone()))
+            .map(|var| (var.name.clone(), var.value(&namespace)))
             .collect(),
         service_account: pod
             .service_account_name
@@ -216,7 +252,36 @@ fn role(role: &RoleRef, namespace: Option<&str>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    /// As Reloader's chart has it with `watchGlobally: false`.
+    #[test]
+    fn the_namespace_that_reloader_follows_can_be_its_own() {
+        let deployment = json!({ "spec": { "template": { "spec": { "containers": [{
+            "image": "reloader",
+            "command": ["/manager", "--auto-reload-all"],
+            "args": ["--log-level=info"],
+            "env": [
+                { "name": "KUBERNETES_NAMESPACE", "valueFrom": { "fieldRef": { "fieldPath": "metadata.namespace" } } },
+                { "name": "GOMAXPROCS", "valueFrom": { "resourceFieldRef": { "resource": "limits.cpu" } } },
+                { "name": "ALERT_ON_RELOAD", "value": "true" },
+            ],
+        }] } } } });
+        let metadata = ObjectMeta {
+            namespace: Some("tools".to_owned()),
+            name: Some("reloader".to_owned()),
+            ..ObjectMeta::default()
+        };
+        let deployment = serde_json::from_value(deployment).unwrap();
+        let found = installation(metadata, deployment, false).unwrap();
+        assert_eq!(found.args, ["--auto-reload-all", "--log-level=info"]);
+        let value = |name: &str| found.env[name].as_deref();
+        assert_eq!(value("KUBERNETES_NAMESPACE"), Some("tools"));
+        assert_eq!(value("GOMAXPROCS"), None);
+        assert_eq!(value("ALERT_ON_RELOAD"), Some("true"));
+    }
 
     #[test]
     fn a_binding_that_others_have_is_not_deleted() {

@@ -49,7 +49,10 @@ impl Difference {
                 Self::SuspendedCronJob,
                 workload.id.kind.restart == Restart::Job && is_suspended,
             ),
-            (Self::JobThatIsOver, workload.life == Life::Over),
+            (
+                Self::JobThatIsOver,
+                workload.id.kind.is_made_again() && workload.life == Life::Over,
+            ),
             (Self::SuspendedJob, workload.life == Life::Suspended),
             (Self::NewlyFollowed, is_new_to_reloader),
             (Self::NewlyFollowedClass, uses_class && !classes),
@@ -92,38 +95,99 @@ impl Difference {
 mod tests {
     use std::collections::BTreeMap;
 
+    use serde_json::Value;
+
     use super::*;
     use crate::{
         cluster::kind::KINDS,
         stamp::{
-            annotations::AUTO,
+            annotations::{AUTO, CONFIG_MAP_RELOAD, PAUSE_PERIOD, PAUSED_AT},
             references::{Listed, resolve},
             settings::PolicySettings,
         },
     };
 
-    #[test]
-    fn a_class_is_new_only_where_reloader_was_not_told_to_follow_classes() {
-        let attributes = json!({ "secretProviderClass": "vault" });
-        let object = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
+    /// What is different for a workload of a kind that has these fields; `of_reloader` says whether Reloader follows
+    /// Argo Rollouts and SecretProviderClasses.
+    fn found(kind: &str, fields: &Value, of_reloader: (bool, bool)) -> Vec<Difference> {
+        let kind = KINDS.iter().find(|known| known.kind == kind).unwrap();
+        let mut object = json!({
+            "apiVersion": "v1", "kind": kind.kind,
             "metadata": { "namespace": "shop", "name": "web", "annotations": { AUTO: "true" } },
-            "spec": { "template": { "spec": {
-                "volumes": [{ "name": "v", "csi": { "volumeAttributes": attributes } }],
-                "containers": [{ "name": "app", "volumeMounts": [{ "name": "v" }] }],
-            }}},
         });
+        let pod = json!({ "spec": { "containers": [{ "name": "app" }] } });
+        let below = |value: Value, field: &&str| json!({ *field: value });
+        let template = kind.template.iter().rev().fold(pod, below);
+        json_patch::merge(&mut object, &template);
+        json_patch::merge(&mut object, fields);
         let object: DynamicObject = serde_json::from_value(object).unwrap();
-        let workload = Workload::parse(&KINDS[0], &object, &PolicySettings::default()).unwrap();
-        let (facts, nothing, settings) =
-            (&workload.facts, BTreeMap::new(), PolicySettings::default());
+        let settings = PolicySettings::default();
+        let workload = Workload::parse(kind, &object, &settings).unwrap();
+        let (facts, nothing) = (&workload.facts, BTreeMap::new());
         let nothing = Listed {
             rows: &nothing,
             settings: &settings,
         };
         let references = resolve(&facts.policy, &facts.usages, &nothing, None);
-        let found = |classes| Difference::of(&workload, &object, &references, (true, classes));
+        Difference::of(&workload, &object, &references, of_reloader)
+    }
+
+    fn template(pod: &Value) -> Value {
+        json!({ "spec": { "template": { "spec": pod } } })
+    }
+
+    #[test]
+    fn a_class_is_new_only_where_reloader_was_not_told_to_follow_classes() {
+        let attributes = json!({ "secretProviderClass": "vault" });
+        let uses_class = template(&json!({
+            "volumes": [{ "name": "v", "csi": { "volumeAttributes": attributes } }],
+            "containers": [{ "name": "app", "volumeMounts": [{ "name": "v" }] }],
+        }));
+        let found = |classes| found("Deployment", &uses_class, (true, classes));
         assert_eq!(found(false), [Difference::NewlyFollowedClass]);
         assert_eq!(found(true), []);
+    }
+
+    #[test]
+    fn each_difference_is_told_of_the_workloads_that_have_it() {
+        use Difference::*;
+        let annotated =
+            |key: &str, value: &str| json!({ "metadata": { "annotations": { key: value } } });
+        let mut paused = annotated(PAUSED_AT, "2020-01-01T00:00:00Z");
+        paused["spec"] = json!({ "paused": true });
+        let suspended = json!({ "spec": { "suspend": true } });
+        let complete = json!({ "type": "Complete", "status": "True" });
+        let over = json!({ "status": { "conditions": [complete] } });
+        let both = ["a-b", "a.b"].map(|name| json!({ "configMapRef": { "name": name } }));
+        let one_variable = template(&json!({ "containers": [{ "name": "app", "envFrom": both }] }));
+        for (kind, fields, expected) in [
+            ("Deployment", json!({}), None),
+            ("Deployment", paused, Some(LeftPaused)),
+            (
+                "Deployment",
+                annotated(PAUSE_PERIOD, "5m"),
+                Some(PausePeriod),
+            ),
+            ("StatefulSet", annotated(PAUSE_PERIOD, "5m"), Some(Mistake)),
+            ("CronJob", suspended.clone(), Some(SuspendedCronJob)),
+            ("Job", suspended, Some(SuspendedJob)),
+            ("Job", over, Some(JobThatIsOver)),
+            ("Rollout", json!({}), Some(NewlyFollowed)),
+            ("DeploymentConfig", json!({}), Some(NewlyFollowed)),
+            ("DaemonSet", one_variable, Some(OneVariable)),
+            (
+                "DaemonSet",
+                annotated(CONFIG_MAP_RELOAD, "("),
+                Some(Mistake),
+            ),
+        ] {
+            let expected: Vec<_> = expected.into_iter().collect();
+            assert_eq!(
+                found(kind, &fields, (false, false)),
+                expected,
+                "{kind} {fields}"
+            );
+        }
+        assert_eq!(found("Rollout", &json!({}), (true, false)), []);
     }
 }

@@ -2,6 +2,7 @@
 
 mod difference;
 mod report;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +40,10 @@ pub struct Flags {
     pub watcher: Vec<String>,
     /// Those without effect, and why.
     pub dropped: Vec<(String, String)>,
+    /// Those that Restamp does not take as they are, and why. Nothing else here is about them.
+    pub refused: Vec<(String, String)>,
+    /// The values of flags as they were given, by name.
+    pub given: BTreeMap<String, String>,
     /// What they say of workloads.
     pub settings: PolicySettings,
     /// The kinds that are followed.
@@ -110,14 +115,17 @@ impl Survey<'_> {
                 }
             }
         }
-        match workload::list(self.client, kind, None).await {
-            Ok(objects) => {
-                for object in objects {
-                    self.object(kind, &object).await;
+        let scopes: Vec<_> = self.settings.namespaces.scopes().collect();
+        for scope in scopes {
+            match workload::list(self.client, kind, scope.namespace()).await {
+                Ok(objects) => {
+                    for object in objects {
+                        self.object(kind, &object).await;
+                    }
                 }
-            }
-            Err(error) => {
-                self.unknown.insert(error.in_short());
+                Err(error) => {
+                    self.unknown.insert(error.in_short());
+                }
             }
         }
     }
@@ -166,6 +174,14 @@ impl Survey<'_> {
     async fn compare(&mut self, workload: &Workload, traces: &Traces, references: &References) {
         let mut missed = Vec::new();
         for source in references.keys().filter(|source| traces.tell_of(source)) {
+            if !source.kind.is_core() {
+                let unknown = format!(
+                    "whether Reloader missed a rotation of {source} for {}",
+                    workload.id
+                );
+                self.unknown.insert(unknown);
+                continue;
+            }
             // Two sources can have one variable, which then tells of the other one only.
             let name = variable(source);
             let is_alone = references.keys().filter(|it| variable(it) == name).count() == 1;
@@ -224,12 +240,14 @@ impl Survey<'_> {
 
     fn report(self, reloader: &Installation, flags: Flags, rights: &[String]) -> Report {
         Report {
+            values: values::of(&flags),
             reloader: format!("Deployment {}/{}", reloader.namespace, reloader.name),
             image: reloader.image.clone(),
             flags: flags.shared,
             watcher_flags: flags.watcher,
             variables: report::variables(reloader),
             dropped: flags.dropped,
+            refused: flags.refused,
             followed: self.followed,
             restarted_by_reloader: self.traces,
             differences: self

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
+use serde_json::Value;
 
+use super::values;
 use crate::cluster::reloader::Installation;
 
 /// What holds whatever the workloads.
@@ -24,10 +26,12 @@ const ALWAYS: [&str; 6] = [
 pub struct Report {
     pub(super) reloader: String,
     pub(super) image: String,
+    pub(super) values: Value,
     pub(super) flags: Vec<String>,
     pub(super) watcher_flags: Vec<String>,
     pub(super) variables: Vec<String>,
     pub(super) dropped: Vec<(String, String)>,
+    pub(super) refused: Vec<(String, String)>,
     pub(super) followed: BTreeMap<&'static str, usize>,
     pub(super) restarted_by_reloader: usize,
     pub(super) differences: BTreeMap<&'static str, Vec<String>>,
@@ -39,22 +43,34 @@ pub struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} ({})", self.reloader, self.image)?;
-        writeln!(f, "\nFlags for restamp watcher, webhook and explain:")?;
+        writeln!(f, "\nIts flags as values of the chart:")?;
+        let values = values::lines(&self.values);
+        lines(f, values.iter().map(String::as_str))?;
+        writeln!(
+            f,
+            "Without the chart, flags for restamp watcher, webhook and explain:"
+        )?;
         lines(f, self.flags.iter().map(String::as_str))?;
         writeln!(f, "Flags for restamp watcher alone:")?;
         lines(f, self.watcher_flags.iter().map(String::as_str))?;
         writeln!(
             f,
-            "Variables of its environment, with the values that they have:"
+            "Variables of its environment, to be given with the values that they have:"
         )?;
         lines(f, self.variables.iter().map(String::as_str))?;
-        if !self.dropped.is_empty() {
-            writeln!(f, "Without effect, so left out:")?;
-            let dropped = self.dropped.iter();
-            let dropped: Vec<_> = dropped
-                .map(|(flag, why)| format!("{flag}: {why}"))
-                .collect();
-            lines(f, dropped.iter().map(String::as_str))?;
+        for (what, flags) in [
+            ("Without effect, so left out:", &self.dropped),
+            (
+                "Not taken as they are, so left out here; write them as it says, and ask again:",
+                &self.refused,
+            ),
+        ] {
+            if !flags.is_empty() {
+                writeln!(f, "{what}")?;
+                let flags = flags.iter().map(|(flag, why)| format!("{flag}: {why}"));
+                let flags: Vec<_> = flags.collect();
+                lines(f, flags.iter().map(String::as_str))?;
+            }
         }
         let followed = self.followed.iter();
         let followed: Vec<_> = followed
@@ -118,12 +134,18 @@ fn lines<'a>(f: &mut fmt::Formatter<'_>, lines: impl Iterator<Item = &'a str>) -
     if any { Ok(()) } else { writeln!(f, "  none") }
 }
 
+/// Variables that mean something here, beside those of alerts.
+const VARIABLES: [&str; 4] = [
+    "KUBERNETES_NAMESPACE",
+    "METRICS_COUNT_BY_NAMESPACE",
+    "RELOADER_DEPLOYMENT_NAME",
+    "RELOADER_NAMESPACE",
+];
+
 /// The variables of Reloader's environment that mean something here.
 pub(super) fn variables(reloader: &Installation) -> Vec<String> {
-    let means_something = |name: &&String| {
-        name.starts_with("ALERT_")
-            || ["METRICS_COUNT_BY_NAMESPACE", "KUBERNETES_NAMESPACE"].contains(&name.as_str())
-    };
+    let means_something =
+        |name: &&String| name.starts_with("ALERT_") || VARIABLES.contains(&name.as_str());
     reloader
         .env
         .keys()
@@ -136,7 +158,10 @@ pub(super) fn variables(reloader: &Installation) -> Vec<String> {
 pub(super) fn delete(reloader: &Installation, rights: &[String]) -> Vec<String> {
     let namespace = &reloader.namespace;
     let mut commands = match &reloader.release {
-        Some((release, namespace)) => vec![format!("helm uninstall {release} -n {namespace}")],
+        // The chart writes the name of the release itself, whoever applies it.
+        Some((release, namespace)) => vec![format!(
+            "helm uninstall {release} -n {namespace} (or where it is deployed from, if that is not Helm)"
+        )],
         None => {
             let account = Some(&reloader.service_account).filter(|name| *name != "default");
             let account = account.map(|name| format!("serviceaccount/{name} -n {namespace}"));

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use restamp::stamp::{
-    annotations::{AUTO, LAST_RELOADED_FROM},
+    annotations::{AUTO, LAST_RELOADED_FROM, PAUSE_PERIOD},
     digest::Encoding,
     reloader::ContentHash,
     source::SourceKind,
@@ -107,7 +107,7 @@ fn reloader(namespace: &str) -> [Value; 4] {
                     "serviceAccountName": "reloader",
                     "containers": [{
                         "name": "reloader", "image": "ghcr.io/stakater/reloader:v1.4.21",
-                        "args": ["--log-level=info", "--reload-on-delete=true", "--enable-ha=true"],
+                        "args": ["--log-level=info", "--reload-on-delete=true", "--enable-ha=true", "--reload-on-create=True"],
                         "env": [
                             { "name": "ALERT_ON_RELOAD", "value": "false" },
                             { "name": "GOMAXPROCS", "value": "1" },
@@ -128,16 +128,26 @@ async fn install_reloader(ground: &Ground, namespace: &str) {
 }
 
 async fn migration_is_told(ground: &Ground, shop: &Shop) {
+    let pause = json!({ "metadata": { "annotations": { PAUSE_PERIOD: "5m" } } });
+    shop.patch_workload(("Deployment", "w0"), "someone", pause)
+        .await;
     let (code, out, err) = ground.restamp(ground.kubeconfig(), &["migrate"]).await;
     assert_eq!(code, Some(0), "{err}");
     let missed = format!("StatefulSet {}/w7: Secret/s2", shop.namespace);
+    let different = format!(
+        "wait for the pause period; spec.paused is never set:\n  Deployment {}/w0\n",
+        shop.namespace
+    );
     for said in [
         "--reload-on-delete=true",
+        "  reloader:\n    logLevel: \"info\"\n    reloadOnDelete: true",
         "--log-level=info",
+        "--reload-on-create=True: invalid value",
         "--enable-ha=true: several replicas always elect one",
         "ALERT_ON_RELOAD",
         "Reloader has restarted 50 of them.",
         &missed,
+        &different,
         "kubectl delete serviceaccount/reloader -n default",
         "kubectl delete clusterrolebinding/reloader-views",
         "kubectl delete clusterrole/reloader-role",
@@ -151,6 +161,8 @@ async fn migration_is_told(ground: &Ground, shop: &Shop) {
         .await;
     let report: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(report["flags"], json!(["--reload-on-delete=true"]));
+    let values = json!({ "reloader": { "logLevel": "info", "reloadOnDelete": true } });
+    assert_eq!(report["values"], values);
 }
 
 #[tokio::test]
