@@ -15,7 +15,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use tokio::{sync::mpsc::Sender, time::sleep};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::sources::Part;
 use crate::{
@@ -148,10 +148,18 @@ impl Streams {
         watched: &Watched,
         input: impl Fn(Event<T>) -> Input,
     ) -> Result<(), Closed> {
+        let mut is_told = false;
         loop {
             let pause = match discovery::is_served(&self.client, &watched.resource).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {
+                    if !is_told {
+                        let (name, version) = (&watched.name, &watched.resource.version);
+                        info!(
+                            "the API server serves no {version} of {name}; they are followed from when it does"
+                        );
+                        is_told = true;
+                    }
                     self.readiness.has(&watched.what);
                     let nothing = [Event::Init, Event::InitDone];
                     self.tell(nothing.map(&input)).await?;

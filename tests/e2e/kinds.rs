@@ -1,8 +1,10 @@
 //! Kinds of workload that not every API server serves, each test on a cluster of its own, since the kinds are
 //! everybody's; and CronJobs that do not run. What every kind does is in `matrix.rs`.
 
+use std::fs;
+
 use kube::api::{ListParams, Patch, PatchParams};
-use restamp::stamp::annotations::{AUTO, ROLLOUT_STRATEGY};
+use restamp::stamp::annotations::{AUTO, OBSERVED, ROLLOUT_STRATEGY};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -12,6 +14,7 @@ use crate::support::{
     wait::until,
     workload::{
         CRON_JOB, CRON_JOB_TEMPLATE, ROLLOUT, WIDGET, WIDGET_FLAG, WIDGET_TEMPLATE, Workload,
+        definition,
     },
 };
 
@@ -27,6 +30,39 @@ fn widget() -> Value {
     })
 }
 
+/// Widgets of a version that was not given are there for a while.
+async fn another_version(ground: &Ground, shop: &Shop) {
+    let widgets = fs::read_to_string(definition("widgets.example.com")).expect("a definition");
+    let file = ground.file(
+        "widgets-v2.yaml",
+        &widgets.replace("name: v1\n", "name: v2\n"),
+    );
+    let file = file.to_str().expect("UTF-8");
+    ground.serve_from("widgets.example.com", file).await;
+    let mut other = widget();
+    other["apiVersion"] = json!("example.com/v2");
+    let file = ground.file("widget-v2.json", &other.to_string());
+    let args = ["create", "-n", &shop.namespace, "-f"];
+    let args = [&args[..], &[file.to_str().expect("UTF-8")]].concat();
+    ground.kubectl(&args).await;
+    shop.until_quiet().await;
+    let annotations = "jsonpath={.metadata.annotations}";
+    let args = [
+        "get",
+        "widget",
+        "web",
+        "-n",
+        &shop.namespace,
+        "-o",
+        annotations,
+    ];
+    let annotations = ground.kubectl(&args).await;
+    assert!(!annotations.contains(OBSERVED), "{annotations}");
+    ground
+        .kubectl(&["delete", "crd", "widgets.example.com"])
+        .await;
+}
+
 #[tokio::test]
 async fn a_kind_that_is_given_is_followed_as_soon_as_it_is_served_and_as_long_as_it_is() {
     let Some(ground) = Ground::own("a kind of one's own").await else {
@@ -37,6 +73,9 @@ async fn a_kind_that_is_given_is_followed_as_soon_as_it_is_served_and_as_long_as
     watcher.until_leading().await;
     let shop = Shop::open(&ground, "kinds").await;
     shop.set_secret("db", &[("password", "one")]).await;
+    another_version(&ground, &shop).await;
+    let said = "the API server serves no v1 of widgets.example.com";
+    assert_eq!(watcher.log().matches(said).count(), 1, "{}", watcher.log());
     for round in 1..=2 {
         ground.serve("widgets.example.com").await;
         let web = Workload::of(&shop, WIDGET, "web", WIDGET_TEMPLATE);

@@ -13,6 +13,7 @@ struct Vectors {
     spcps: Vec<Mounted>,
     env_name: Vec<(String, String)>,
     regex: Vec<(String, String, serde_json::Value)>,
+    delete_marker: String,
 }
 
 #[derive(Deserialize)]
@@ -89,6 +90,8 @@ fn variables_are_called_as_with_reloader() {
     let of = |name| variable(&SourceName::new(SourceKind::Secret, name));
     assert_eq!(of("my-secret"), "STAKATER_MY_SECRET_SECRET");
     assert_eq!(of("ünïcode"), "STAKATER_N_CODE_SECRET");
+    let class = SourceName::new(SourceKind::SecretProviderClass, "my-spc");
+    assert_eq!(variable(&class), "STAKATER_MY_SPC_SECRETPROVIDERCLASS");
 }
 
 #[test]
@@ -105,6 +108,48 @@ fn names_are_matched_as_with_reloader() {
         };
         assert_eq!(found, expected, "{element} {name}");
     }
+}
+
+/// What Reloader left in a template: variables, and the annotation for a Secret `db`.
+fn traces(variables: &[(&str, &str)], last: Option<&str>) -> Traces {
+    let env: Vec<_> = variables
+        .iter()
+        .map(|(name, value)| serde_json::json!({ "name": name, "value": value }))
+        .collect();
+    let last = last.map(|hash| {
+        let last =
+            serde_json::json!({ "type": "SECRET", "name": "db", "hash": hash, "observedAt": 1 });
+        serde_json::json!({ LAST_RELOADED_FROM: last.to_string() })
+    });
+    let template = serde_json::json!({
+        "metadata": { "annotations": last },
+        "spec": { "containers": [{ "name": "app", "env": env }] },
+    });
+    Traces::of(&serde_json::from_value(template).unwrap())
+}
+
+#[test]
+fn what_reloader_missed_is_what_none_of_its_traces_shows() {
+    let db = SourceName::new(SourceKind::Secret, "db");
+    let live = ContentHash::of(SourceKind::Secret, &[("password", Encoding::Binary, b"x")]);
+    let (now, before) = (live.to_string(), vectors().delete_marker);
+    let marker = ContentHash::of_bytes(b"__RELOADER_EMPTY_DELETE_MARKER__");
+    assert_eq!(marker.to_string(), before);
+    for (variable, last, missed) in [
+        (Some(&now), None, false),
+        (Some(&before), None, true),
+        (None, Some(&now), false),
+        (None, Some(&before), true),
+        (Some(&before), Some(&now), false),
+        (None, None, false),
+    ] {
+        let variable = variable.map(|hash| ("STAKATER_DB_SECRET", hash.as_str()));
+        let found = traces(variable.as_slice(), last.map(String::as_str));
+        assert_eq!(found.show_other(&db, live), missed, "{variable:?} {last:?}");
+        assert_eq!(found.is_empty(), variable.is_none() && last.is_none());
+    }
+    let of_other = traces(&[("STAKATER_OTHER_SECRET", &before)], None);
+    assert!(!of_other.show_other(&db, live) && !of_other.is_empty());
 }
 
 #[test]
