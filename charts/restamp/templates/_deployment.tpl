@@ -117,6 +117,7 @@ spec:
 - name: RESTAMP_NAMESPACE
   valueFrom:
     fieldRef:
+      apiVersion: v1
       fieldPath: metadata.namespace
 {{- with .root.Values.reloader.logFormat }}
 - name: RESTAMP_LOG_FORMAT
@@ -160,6 +161,7 @@ spec:
 - name: {{ $name }}
   valueFrom:
     fieldRef:
+      apiVersion: v1
       fieldPath: {{ $path }}
 {{- end }}
 {{- end }}

@@ -46,7 +46,8 @@ fn the_watcher_understands_its_arguments_and_environment() {
 
 #[test]
 fn the_processes_are_told_where_they_are() {
-    let namespace = json!({ "fieldRef": { "fieldPath": "metadata.namespace" } });
+    let namespace =
+        json!({ "fieldRef": { "apiVersion": "v1", "fieldPath": "metadata.namespace" } });
     for name in BOTH {
         let container = container(name);
         let given = container["env"].as_array().unwrap().iter();
