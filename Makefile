@@ -111,7 +111,7 @@ fuzz: needs-rust ## The properties and simulations, with more cases than in test
 
 # They wait more than they compute, so more of them run at once than there are cores.
 e2e: needs-rust ## The tests on a real API server, or on the cluster of E2E_KUBECONFIG
-	$(WITH_CLUSTER) $(CARGO) test --locked --features e2e --test e2e -- --skip nodes:: --test-threads 6
+	$(CLUSTER) exec --with cert-manager -- $(CARGO) test --locked --features e2e --test e2e -- --skip nodes:: --test-threads 6
 
 e2e-nodes: needs-rust ## The tests on real nodes, that run containers; needs root, and says so where there can be none
 ifndef E2E_KUBECONFIG
@@ -129,7 +129,7 @@ tools-images:
 	done
 
 chart: needs-rust ## The tests of the Helm chart, with Helm 4 and 3
-	$(CLUSTER) exec --with helm -- $(CARGO) test --locked --features e2e --test chart
+	$(CLUSTER) exec --with helm --with cert-manager -- $(CARGO) test --locked --features e2e --test chart
 
 bench-admission: needs-rust ## What the webhook adds to a CREATE (docs/benchmarks.md)
 	RESTAMP_LOG_LEVEL=info $(WITH_CLUSTER) $(CARGO) bench --locked --features e2e --bench admission
@@ -137,7 +137,7 @@ bench-admission: needs-rust ## What the webhook adds to a CREATE (docs/benchmark
 # Builds the control plane unless it has been built already, so that what is missing for it is said first.
 ground: needs-rust
 ifndef E2E_KUBECONFIG
-	$(CLUSTER) build --with helm
+	$(CLUSTER) build --with helm --with cert-manager
 	if $(CLUSTER) nodes; then $(CLUSTER) build --with nodes; fi
 endif
 

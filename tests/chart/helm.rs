@@ -44,7 +44,8 @@ fn kubectl_program() -> PathBuf {
     env::var_os("E2E_KUBECTL").map_or_else(|| "kubectl".into(), PathBuf::from)
 }
 
-fn kubeconfig() -> PathBuf {
+/// The administrator's kubeconfig.
+pub fn kubeconfig() -> PathBuf {
     let given = env::var_os("E2E_KUBECONFIG");
     given
         .expect("no cluster: run `make chart`, or set E2E_KUBECONFIG")

@@ -11,6 +11,7 @@
 )]
 
 mod can_i;
+mod cert_manager;
 mod helm;
 mod kustomize;
 mod notes;

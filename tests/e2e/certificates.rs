@@ -1,6 +1,11 @@
-//! Certificates that Restamp makes itself, on a real API server and with the rights that the manifests give.
+//! Certificates that Restamp makes itself, or cert-manager does, on a real API server and with the rights that the
+//! manifests give.
 
+mod cert_manager;
 mod configuration;
+mod documented;
+mod mount;
+mod moves;
 mod problems;
 mod rotation;
 mod site;

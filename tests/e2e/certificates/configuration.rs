@@ -10,7 +10,7 @@ use crate::support::{replica::Replica, wait::until};
 
 impl Site {
     /// Waits until the bundle is that again.
-    async fn until_trusted_again(&self, bundle: &[CertificateDer<'static>]) {
+    pub async fn until_trusted_again(&self, bundle: &[CertificateDer<'static>]) {
         until("the caBundle is put back", async || {
             match self.bundle().await {
                 now if now == bundle => Ok(()),
@@ -31,7 +31,7 @@ impl Site {
         .await;
     }
 
-    async fn generation(&self) -> i64 {
+    pub async fn generation(&self) -> i64 {
         let generation = self.configuration().await.metadata.generation;
         generation.expect("a generation")
     }

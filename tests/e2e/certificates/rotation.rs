@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Workloads that are created, and servers that are tried, until it is over.
 #[derive(Default)]
-struct Stream {
+pub struct Stream {
     is_over: AtomicBool,
     unstamped: Mutex<Vec<String>>,
     distrusted: Mutex<Vec<String>>,
@@ -56,7 +56,7 @@ impl Stream {
     }
 
     /// Tries both servers with what an API server trusts: one that is up to date, and one that lags.
-    async fn try_out(&self, site: &Site, servers: &[Server; 2]) {
+    async fn try_out(&self, site: &Site, servers: &[Server]) {
         let mut bundles: VecDeque<(Instant, Vec<CertificateDer<'static>>)> = VecDeque::new();
         while self.goes_on() {
             bundles.push_back((Instant::now(), site.bundle().await));
@@ -80,7 +80,7 @@ impl Stream {
     }
 
     /// Goes on until `what` is over; nothing may have been refused, unstamped or distrusted.
-    async fn during(self, site: &Site, servers: &[Server; 2], what: impl Future<Output = ()>) {
+    pub async fn during(self, site: &Site, servers: &[Server], what: impl Future<Output = ()>) {
         let shop = shop(site).await;
         let what = async {
             what.await;
@@ -92,7 +92,7 @@ impl Stream {
         assert!(created > 100, "{created}");
     }
 
-    fn assert_unharmed(&self, servers: &[Server; 2]) {
+    fn assert_unharmed(&self, servers: &[Server]) {
         let distrusted = self.distrusted.lock().expect("unpoisoned");
         assert!(distrusted.is_empty(), "{distrusted:?}");
         // On a machine that is busy with other tests, reads may take longer than a creation is held up for.
@@ -115,7 +115,7 @@ async fn create(shop: &Shop, name: &str) -> DynamicObject {
 }
 
 /// Waits until every replica has taken in a certificate that the one before is not.
-async fn until_served(servers: &[Server; 2], at_least: usize) {
+pub async fn until_served(servers: &[Server], at_least: usize) {
     for server in servers {
         until("a new certificate is served", async || {
             let log = server.replica.log();
@@ -133,7 +133,7 @@ async fn two(site: &Site) -> [Server; 2] {
 }
 
 /// A namespace whose workloads are stamped when they are created.
-async fn shop(site: &Site) -> Shop {
+pub async fn shop(site: &Site) -> Shop {
     let inject = json!({ "restamp.dev/inject": "enabled" });
     let shop = Shop::empty(&site.ground, "certificates", inject).await;
     until_stamped(&shop).await;

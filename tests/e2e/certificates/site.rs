@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::mount::Mount;
 use crate::support::{
     Ground,
     detour::{Detour, Way},
@@ -23,6 +24,9 @@ use crate::support::{
 /// The Secrets.
 pub const SERVING: &str = "restamp-webhook-tls";
 pub const AUTHORITY: &str = "restamp-webhook-tls-ca";
+pub const AUTHORITY_OF_CERT_MANAGER: &str = "restamp-ca";
+/// The Service, as the API server calls it.
+pub const SERVICE: &str = "restamp-webhook.restamp-system.svc";
 /// The configuration.
 pub const CONFIGURATION: &str = "restamp";
 
@@ -39,6 +43,9 @@ pub struct Site {
 pub struct Server {
     pub replica: Replica,
     port: u16,
+    /// By which the API server knows it.
+    host: String,
+    _mount: Option<Mount>,
 }
 
 impl Site {
@@ -46,12 +53,17 @@ impl Site {
     pub async fn new(test: &str, times: &str) -> Option<Site> {
         let ground = Ground::own(test).await?;
         apply(&ground, "manifests/default", &[]).await;
-        Some(Site {
+        Some(Self::on(ground, times).await)
+    }
+
+    /// What is on a ground already.
+    pub async fn on(ground: Ground, times: &str) -> Site {
+        Site {
             client: ground.client().await,
             ground,
             times: format!("--certificate-times={times}"),
             flags: Vec::new(),
-        })
+        }
     }
 
     pub async fn watcher(&self, name: &str) -> Replica {
@@ -62,15 +74,31 @@ impl Site {
     }
 
     pub async fn webhook(&self) -> Server {
+        let from = ["--cert-secret", SERVING];
+        self.serve("127.0.0.1", from, None).await
+    }
+
+    /// As [`Site::webhook`], as pods are that have the Secret mounted: they start when it is there.
+    pub async fn webhook_with_mount(&self) -> Server {
+        let mount = Mount::of(self.secrets(), SERVING).await;
+        let folder = mount.folder().to_str().expect("a path in UTF-8").to_owned();
+        let from = ["--cert-dir", &folder];
+        self.serve(SERVICE, from, Some(mount)).await
+    }
+
+    /// A replica that is called by that name.
+    pub async fn serve(&self, host: &str, from: [&str; 2], mount: Option<Mount>) -> Server {
         let kubeconfig = self.ground.kubeconfig_of(SYSTEM, "restamp-webhook").await;
         let port = free_port();
         let listen = format!("127.0.0.1:{port}");
-        let args = ["webhook", "--listen", &listen, "--cert-secret", SERVING];
-        let args: Vec<_> = args.into_iter().chain(self.flags()).collect();
+        let args = ["webhook", "--listen", &listen];
+        let args: Vec<_> = args.into_iter().chain(from).chain(self.flags()).collect();
         let log = self.ground.new_log("webhook");
         Server {
             replica: Replica::start(&args, &kubeconfig, &log),
             port,
+            host: host.to_owned(),
+            _mount: mount,
         }
     }
 
@@ -107,6 +135,16 @@ impl Site {
         let bundle = bundle.unwrap_or_default().0;
         let certificates = CertificateDer::pem_slice_iter(&bundle);
         certificates.collect::<Result<_, _>>().expect("PEM")
+    }
+
+    /// Who writes the bundle.
+    pub async fn managers_of_bundle(&self) -> Vec<String> {
+        let managers = self.configuration().await.metadata.managed_fields;
+        let of_bundle = managers.into_iter().flatten().filter(|entry| {
+            let fields = serde_json::to_string(&entry.fields_v1).expect("fields");
+            fields.contains("f:caBundle")
+        });
+        of_bundle.filter_map(|entry| entry.manager).collect()
     }
 
     /// Waits until the bundle holds so many certificates.
@@ -158,7 +196,7 @@ impl Server {
             .with_no_client_auth();
         let stream = TcpStream::connect(self.address()).await;
         let stream = stream.map_err(|error| error.to_string())?;
-        let name = ServerName::try_from("127.0.0.1").expect("an address");
+        let name = ServerName::try_from(self.host.clone()).expect("a name or an address");
         let connector = TlsConnector::from(Arc::new(config));
         let connected = connector.connect(name, stream).await;
         connected.map(drop).map_err(|error| error.to_string())

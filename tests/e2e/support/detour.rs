@@ -30,9 +30,18 @@ pub struct Detour {
 impl Detour {
     /// A way to a server, from a port of its own.
     pub async fn to(server: SocketAddr) -> Detour {
+        Self::with(Way::To(server)).await
+    }
+
+    /// A way that leads nowhere yet.
+    pub async fn to_nowhere() -> Detour {
+        Self::with(Way::Closed).await
+    }
+
+    async fn with(way: Way) -> Detour {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let (way, turned) = watch::channel(Way::To(server));
+        let (way, turned) = watch::channel(way);
         let mut carriers = JoinSet::new();
         carriers.spawn(carry_all(listener, turned));
         Detour {

@@ -120,6 +120,13 @@ impl Ground {
     /// A cluster of one's own, with neither watcher nor webhook; nothing where the tests run on somebody's cluster,
     /// whose parts they must not break.
     pub async fn own(test: &str) -> Option<Ground> {
+        let ground = Self::own_and_empty(test).await?;
+        ground.install().await;
+        Some(ground)
+    }
+
+    /// As [`Ground::own`], without the manifests.
+    pub async fn own_and_empty(test: &str) -> Option<Ground> {
         let Some(program) = env::var_os("E2E_CLUSTER_BIN").map(PathBuf::from) else {
             eprintln!("skipped: {test} needs a control plane of its own");
             return None;
@@ -129,7 +136,7 @@ impl Ground {
         let cluster = tokio::task::spawn_blocking(start)
             .await
             .expect("starting does not panic");
-        let ground = Ground {
+        Some(Ground {
             kubeconfig: cluster.kubeconfig().to_owned(),
             kubectl: cluster.kubectl().to_owned(),
             audit_log: Some(cluster.audit_log().to_owned()),
@@ -138,9 +145,7 @@ impl Ground {
                 cluster,
                 _permit: permit,
             })),
-        };
-        ground.install().await;
-        Some(ground)
+        })
     }
 
     /// The cluster whose parts this test may stop.

@@ -35,6 +35,17 @@ pub(crate) struct Set {
     pub(crate) tools: &'static [Tool],
     /// Build tags.
     pub(crate) tags: &'static str,
+    /// What is kept beside the programs.
+    pub(crate) files: Option<Files>,
+}
+
+/// YAML files of a Go module.
+pub(crate) struct Files {
+    /// The folder that they are kept in.
+    pub(crate) name: &'static str,
+    /// Where they are from.
+    pub(crate) module: &'static str,
+    pub(crate) folders: &'static [&'static str],
 }
 
 /// The control plane, simulated nodes, and what real ones have of Kubernetes itself.
@@ -57,6 +68,15 @@ pub(crate) const KUBERNETES: Set = Set {
         Tool::new("kwok", "sigs.k8s.io/kwok/cmd/kwok"),
     ],
     tags: "",
+    files: Some(Files {
+        name: "stages",
+        module: "sigs.k8s.io/kwok",
+        folders: &[
+            "kustomize/stage/node/fast",
+            "kustomize/stage/node/heartbeat-with-lease",
+            "kustomize/stage/pod/fast",
+        ],
+    }),
 };
 
 /// Both Helms that people install charts with.
@@ -70,6 +90,25 @@ pub(crate) const HELM: Set = Set {
         Tool::new("helm3", "helm.sh/helm/v3/cmd/helm"),
     ],
     tags: "",
+    files: None,
+};
+
+/// What makes certificates, and has API servers trust them.
+pub(crate) const CERT_MANAGER: Set = Set {
+    project: "cert-manager",
+    folder: "cert-manager",
+    main_module: "github.com/cert-manager/cert-manager",
+    takes: "2 minutes",
+    tools: &[Tool::new(
+        "cert-manager",
+        "restamp.dev/tests/e2e/cluster/cert-manager",
+    )],
+    tags: "",
+    files: Some(Files {
+        name: "crds",
+        module: "github.com/cert-manager/cert-manager",
+        folders: &["deploy/crds"],
+    }),
 };
 
 /// What runs the containers of real nodes.
@@ -90,6 +129,7 @@ pub(crate) const CONTAINERD: Set = Set {
         Tool::new("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
     ],
     tags: "no_btrfs,no_devmapper,no_zfs",
+    files: None,
 };
 
 /// The Go module that pins every version of a set.
@@ -98,6 +138,8 @@ pub(crate) struct Module {
     pub(crate) set: &'static Set,
     text: String,
     sum: Vec<u8>,
+    /// A program of our own, if the module has one.
+    main: Option<Vec<u8>>,
 }
 
 impl Module {
@@ -111,11 +153,13 @@ impl Module {
         };
         let text = fs::read_to_string(dir.join("go.mod")).with_context(missing)?;
         let sum = fs::read(dir.join("go.sum")).with_context(missing)?;
+        let main = fs::read(dir.join("main.go")).ok();
         Ok(Self {
             dir,
             set,
             text,
             sum,
+            main,
         })
     }
 
@@ -150,12 +194,14 @@ impl Module {
     fn cache_folder(&self) -> Result<PathBuf> {
         let flags = [&compile::FLAGS.join(" "), self.set.tags, &self.ldflags()?].join(" ");
         let platform = format!("{} {}", env::consts::OS, env::consts::ARCH);
-        cache::folder(&[
+        let mut inputs = vec![
             self.text.as_bytes(),
             &self.sum,
             flags.as_bytes(),
             platform.as_bytes(),
-        ])
+        ];
+        inputs.extend(self.main.as_deref());
+        cache::folder(&inputs)
     }
 }
 
@@ -198,18 +244,13 @@ impl Binaries {
         env::join_paths(folders).context("PATH cannot be extended")
     }
 
-    /// The folder with kwok's Stage files.
-    pub(crate) fn stages(&self) -> PathBuf {
-        self.dir.join("stages")
-    }
-
-    /// Whether kwok is among them.
-    pub(crate) fn has_stages(&self) -> bool {
-        self.set.tools.iter().any(|tool| tool.name == "kwok")
+    /// The folder with what is kept beside them.
+    pub(crate) fn files(&self) -> Option<PathBuf> {
+        Some(self.dir.join(self.set.files.as_ref()?.name))
     }
 
     fn complete(&self) -> bool {
-        self.missing() == 0 && (!self.has_stages() || self.stages().exists())
+        self.missing() == 0 && self.files().is_none_or(|folder| folder.exists())
     }
 
     fn missing(&self) -> usize {
@@ -249,10 +290,13 @@ mod tests {
 
     #[test]
     fn go_mod_names_the_same_tools() {
-        for set in [&KUBERNETES, &HELM, &CONTAINERD] {
+        for set in [&KUBERNETES, &HELM, &CERT_MANAGER, &CONTAINERD] {
             let module = Module::load(set).unwrap();
-            let block = module.text.split_once("tool (").unwrap().1;
-            let block = block.split_once(')').unwrap().0;
+            let block = module.text.split_once("\ntool ").unwrap().1;
+            let block = match block.strip_prefix('(') {
+                Some(several) => several.split_once(')').unwrap().0,
+                None => block.lines().next().unwrap(),
+            };
             let mut pinned: Vec<_> = block.split_whitespace().collect();
             let mut ours: Vec<_> = set.tools.iter().map(|tool| tool.package).collect();
             pinned.sort_unstable();
@@ -274,6 +318,7 @@ mod tests {
             set: &KUBERNETES,
             text: text.to_owned(),
             sum: Vec::new(),
+            main: None,
         };
         assert_eq!(module.go_version().unwrap(), "1.30.1");
         let flags = module.ldflags().unwrap();

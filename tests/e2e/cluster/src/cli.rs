@@ -1,5 +1,5 @@
 use crate::{
-    binaries::{self, CONTAINERD, HELM, KUBERNETES, Set},
+    binaries::{self, CERT_MANAGER, CONTAINERD, HELM, KUBERNETES, Set},
     exec::{self, Wanted},
     nodes::requirements,
     progress::say,
@@ -53,6 +53,8 @@ enum Action {
 pub(crate) enum With {
     /// `helm` (4) and `helm3` in PATH.
     Helm,
+    /// cert-manager, for tests to run: its program and its CRDs, in the folder E2E_CERT_MANAGER.
+    CertManager,
     /// Real nodes in the place of simulated ones, in namespaces of their own. Needs root; where it cannot be had, the
     /// command runs without a cluster and finds the reason in E2E_NO_NODES.
     Nodes,
@@ -63,6 +65,7 @@ impl With {
     pub(crate) fn set(self) -> &'static Set {
         match self {
             With::Helm => &HELM,
+            With::CertManager => &CERT_MANAGER,
             With::Nodes => &CONTAINERD,
         }
     }

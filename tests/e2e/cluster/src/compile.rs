@@ -1,7 +1,7 @@
 //! Builds the binaries with `go build`, one after the other (each uses every core itself).
 
 use crate::{
-    binaries::{Binaries, Module, Tool},
+    binaries::{Binaries, Files, Module, Tool},
     progress::{Progress, say},
     toolchain::Go,
 };
@@ -21,8 +21,6 @@ use std::{
 /// The flags of `go build`; the linker's come from go.mod.
 pub(crate) const FLAGS: [&str; 4] = ["build", "-buildvcs=false", "-trimpath", "-mod=readonly"];
 
-const KWOK: &str = "sigs.k8s.io/kwok";
-const STAGES: [&str; 3] = ["node/fast", "node/heartbeat-with-lease", "pod/fast"];
 const KEPT_LINES: usize = 20;
 
 /// Builds what `binaries` lacks. An interrupted build goes on where it was.
@@ -45,10 +43,10 @@ pub(crate) fn all(go: &Go, module: &Module, binaries: &Binaries) -> Result<()> {
         }
         seen.extend(new);
     }
-    if binaries.has_stages() {
-        copy_stages(go, module, &binaries.stages())?;
+    match &module.set.files {
+        Some(files) => copy_files(go, module, files, binaries.dir()),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn packages(
@@ -149,21 +147,23 @@ fn lines(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     receiver
 }
 
-/// Keeps kwok's Stage files beside the binaries, so that later starts need no Go.
-fn copy_stages(go: &Go, module: &Module, stages: &Path) -> Result<()> {
+/// Keeps files of a module beside the binaries, so that later starts need no Go.
+fn copy_files(go: &Go, module: &Module, files: &Files, beside: &Path) -> Result<()> {
+    let to = &beside.join(files.name);
     let mut command = go.command(&module.dir);
-    command.args(["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", KWOK]);
-    let source = PathBuf::from(run(command, |_| false)?.trim_end()).join("kustomize/stage");
-    let unfinished = stages.with_extension("unfinished");
+    command.args(["list", "-mod=readonly", "-m", "-f", "{{.Dir}}"]);
+    command.arg(files.module);
+    let source = PathBuf::from(run(command, |_| false)?.trim_end());
+    let unfinished = to.with_extension("unfinished");
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished)?;
     }
     fs::create_dir(&unfinished)?;
-    for folder in STAGES {
+    for folder in files.folders {
         copy_yaml(&source.join(folder), &unfinished)
-            .with_context(|| format!("cannot copy kwok's stages {folder}"))?;
+            .with_context(|| format!("cannot copy {folder} of {}", files.module))?;
     }
-    fs::rename(&unfinished, stages).context("cannot keep kwok's stages")
+    fs::rename(&unfinished, to).with_context(|| format!("cannot keep {}", to.display()))
 }
 
 fn copy_yaml(from: &Path, to: &Path) -> Result<()> {

@@ -62,7 +62,10 @@ fn arguments(
         }
         Part::ControllerManager => controller_manager(layout),
         Part::Scheduler => client_of(layout, part),
-        Part::Kwok => kwok(layout, &stage_files(&binaries.stages())?),
+        Part::Kwok => {
+            let stages = binaries.files().context("kwok has no Stage files")?;
+            kwok(layout, &stage_files(&stages)?)
+        }
     })
 }
 

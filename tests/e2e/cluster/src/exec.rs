@@ -1,7 +1,7 @@
 //! `exec`: a command that has a cluster while it runs.
 
 use crate::{
-    binaries::{self, CONTAINERD, HELM, KUBERNETES},
+    binaries::{self, CERT_MANAGER, CONTAINERD, HELM, KUBERNETES},
     cli::With,
     events::{Signals, code},
     nodes::{
@@ -30,6 +30,8 @@ use std::{
 };
 
 const GIVEN: &str = "E2E_KUBECONFIG";
+/// Where cert-manager is, for tests that run it on a cluster of ours.
+const CERT_MANAGER_FOLDER: &str = "E2E_CERT_MANAGER";
 /// Why there are no real nodes, for tests that need them.
 const NO_NODES: &str = "E2E_NO_NODES";
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -91,6 +93,10 @@ pub(crate) async fn run(wanted: &Wanted) -> Result<u8> {
     }
     if env::var_os(GIVEN).is_some_and(|given| !given.is_empty()) {
         return attend(command, None, &mut Signals::listen()?).await;
+    }
+    if wanted.has(With::CertManager) {
+        let binaries = binaries::ensure(&CERT_MANAGER)?;
+        command.env(CERT_MANAGER_FOLDER, binaries.dir());
     }
     if wanted.has(With::Nodes) && wanted.inside.is_none() {
         return match requirements::problem() {

@@ -3,6 +3,7 @@
 //!
 //! The program of this package builds and runs the cluster; this library talks to that program.
 
+pub mod cert_manager;
 mod client;
 pub mod install;
 pub mod kubeconfig;
