@@ -129,7 +129,7 @@ tools-images:
 	done
 
 chart: needs-rust ## The tests of the Helm chart, with Helm 4 and 3
-	$(CLUSTER) exec --with helm --with cert-manager -- $(CARGO) test --locked --features e2e --test chart
+	$(CLUSTER) exec --with helm --with cert-manager --with prometheus -- $(CARGO) test --locked --features e2e --test chart
 
 bench-admission: needs-rust ## What the webhook adds to a CREATE (docs/benchmarks.md)
 	RESTAMP_LOG_LEVEL=info $(WITH_CLUSTER) $(CARGO) bench --locked --features e2e --bench admission
@@ -137,7 +137,7 @@ bench-admission: needs-rust ## What the webhook adds to a CREATE (docs/benchmark
 # Builds the control plane unless it has been built already, so that what is missing for it is said first.
 ground: needs-rust
 ifndef E2E_KUBECONFIG
-	$(CLUSTER) build --with helm --with cert-manager
+	$(CLUSTER) build --with helm --with cert-manager --with prometheus
 	if $(CLUSTER) nodes; then $(CLUSTER) build --with nodes; fi
 endif
 

@@ -19,6 +19,7 @@ mod objects;
 mod oldest;
 mod pods;
 mod processes;
+mod promql;
 mod releases;
 mod rights;
 mod snapshots;

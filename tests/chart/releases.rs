@@ -11,17 +11,25 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
+    cert_manager,
     helm::{
         HELMS, SYSTEM, cases, complaint, helm, kubectl, printed, rendered, template, until, values,
     },
     objects::{Id, objects},
 };
 
-/// Groups that the API server of the tests does not serve.
+/// Groups of others, which the API server serves where it is ours.
 const OF_OTHERS: [&str; 3] = [
     "cert-manager.io",
     "monitoring.coreos.com",
     "autoscaling.k8s.io",
+];
+/// What the kinds of these groups are, beside those of cert-manager, which it brings along.
+const CRDS_OF_OTHERS: [&str; 4] = [
+    "servicemonitors.monitoring.coreos.com",
+    "podmonitors.monitoring.coreos.com",
+    "prometheusrules.monitoring.coreos.com",
+    "verticalpodautoscalers.autoscaling.k8s.io",
 ];
 /// What Kubernetes puts into every namespace.
 const OF_KUBERNETES: [&str; 2] = ["configmap/kube-root-ca.crt", "serviceaccount/default"];
@@ -92,11 +100,18 @@ fn restricted() -> Value {
 #[test]
 fn every_case_is_taken_by_the_api_server_and_restricted() {
     let namespace = Namespace::new("chart-taken", &restricted());
+    let serves_others =
+        cert_manager::served("what the API server takes of others' kinds").is_some();
+    if serves_others {
+        for crd in CRDS_OF_OTHERS {
+            cert_manager::serve(&format!("tests/e2e/crds/{crd}.yaml"));
+        }
+    }
     for case in cases() {
         let objects = objects(&rendered(&case)).into_values();
         let served = objects.filter(|object| {
             let api = object["apiVersion"].as_str().unwrap();
-            !OF_OTHERS.iter().any(|group| api.starts_with(group))
+            serves_others || !OF_OTHERS.iter().any(|group| api.starts_with(group))
         });
         let ours: Vec<_> = served
             .map(|mut object| {

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use std::{
     env,
     ffi::OsString,
-    fs, iter,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -109,6 +109,20 @@ pub(crate) const CERT_MANAGER: Set = Set {
         module: "github.com/cert-manager/cert-manager",
         folders: &["deploy/crds"],
     }),
+};
+
+/// What evaluates rules.
+pub(crate) const PROMETHEUS: Set = Set {
+    project: "Prometheus",
+    folder: "prometheus",
+    main_module: "github.com/prometheus/prometheus",
+    takes: "1 minute",
+    tools: &[Tool::new(
+        "check-rules",
+        "restamp.dev/tests/e2e/cluster/prometheus",
+    )],
+    tags: "",
+    files: None,
 };
 
 /// What runs the containers of real nodes.
@@ -237,13 +251,6 @@ impl Binaries {
         self.dir.join(name)
     }
 
-    /// PATH with them in it, first.
-    pub(crate) fn in_path(&self) -> Result<OsString> {
-        let path = env::var_os("PATH").unwrap_or_default();
-        let folders = iter::once(self.dir.clone()).chain(env::split_paths(&path));
-        env::join_paths(folders).context("PATH cannot be extended")
-    }
-
     /// The folder with what is kept beside them.
     pub(crate) fn files(&self) -> Option<PathBuf> {
         Some(self.dir.join(self.set.files.as_ref()?.name))
@@ -257,6 +264,13 @@ impl Binaries {
         let missing = |tool: &&Tool| !self.path(tool.name).exists();
         self.set.tools.iter().filter(missing).count()
     }
+}
+
+/// PATH with these folders in it, first.
+pub(crate) fn in_path(folders: Vec<PathBuf>) -> Result<OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = folders.into_iter().chain(env::split_paths(&path));
+    env::join_paths(folders).context("PATH cannot be extended")
 }
 
 /// Builds what is not in the cache folder yet. With all there, nothing but the folder is needed.
@@ -290,7 +304,7 @@ mod tests {
 
     #[test]
     fn go_mod_names_the_same_tools() {
-        for set in [&KUBERNETES, &HELM, &CERT_MANAGER, &CONTAINERD] {
+        for set in [&KUBERNETES, &HELM, &CERT_MANAGER, &PROMETHEUS, &CONTAINERD] {
             let module = Module::load(set).unwrap();
             let block = module.text.split_once("\ntool ").unwrap().1;
             let block = match block.strip_prefix('(') {

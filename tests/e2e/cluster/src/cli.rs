@@ -1,5 +1,5 @@
 use crate::{
-    binaries::{self, CERT_MANAGER, CONTAINERD, HELM, KUBERNETES, Set},
+    binaries::{self, CERT_MANAGER, CONTAINERD, HELM, KUBERNETES, PROMETHEUS, Set},
     exec::{self, Wanted},
     nodes::requirements,
     progress::say,
@@ -55,6 +55,8 @@ pub(crate) enum With {
     Helm,
     /// cert-manager, for tests to run: its program and its CRDs, in the folder E2E_CERT_MANAGER.
     CertManager,
+    /// `check-rules` in PATH, which checks rules as `promtool check rules` does.
+    Prometheus,
     /// Real nodes in the place of simulated ones, in namespaces of their own. Needs root; where it cannot be had, the
     /// command runs without a cluster and finds the reason in E2E_NO_NODES.
     Nodes,
@@ -66,6 +68,7 @@ impl With {
         match self {
             With::Helm => &HELM,
             With::CertManager => &CERT_MANAGER,
+            With::Prometheus => &PROMETHEUS,
             With::Nodes => &CONTAINERD,
         }
     }

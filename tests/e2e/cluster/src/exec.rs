@@ -1,7 +1,7 @@
 //! `exec`: a command that has a cluster while it runs.
 
 use crate::{
-    binaries::{self, CERT_MANAGER, CONTAINERD, HELM, KUBERNETES},
+    binaries::{self, CERT_MANAGER, CONTAINERD, KUBERNETES},
     cli::With,
     events::{Signals, code},
     nodes::{
@@ -88,9 +88,13 @@ impl Wanted {
 pub(crate) async fn run(wanted: &Wanted) -> Result<u8> {
     let mut command = wanted.command()?;
     // Before we listen for signals: a build blocks, and a signal is to end it.
-    if wanted.has(With::Helm) {
-        command.env("PATH", binaries::ensure(&HELM)?.in_path()?);
+    let mut programs = Vec::new();
+    for with in [With::Helm, With::Prometheus] {
+        if wanted.has(with) {
+            programs.push(binaries::ensure(with.set())?.dir().to_owned());
+        }
     }
+    command.env("PATH", binaries::in_path(programs)?);
     if env::var_os(GIVEN).is_some_and(|given| !given.is_empty()) {
         return attend(command, None, &mut Signals::listen()?).await;
     }

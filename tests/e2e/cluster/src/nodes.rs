@@ -4,7 +4,7 @@ pub(crate) mod isolation;
 pub(crate) mod requirements;
 
 use crate::{
-    binaries::Binaries,
+    binaries::{self, Binaries},
     layout::Layout,
     nodes::{isolation::Isolation, requirements::CNI_PLUGINS},
     progress::last_lines,
@@ -84,7 +84,8 @@ impl Nodes {
             let place = Place::create(layout, node)?;
             let mut containerd = Command::new(real.containerd.path("containerd"));
             // Where it finds the shim.
-            containerd.env("PATH", real.containerd.in_path()?);
+            let folders = vec![real.containerd.dir().to_owned()];
+            containerd.env("PATH", binaries::in_path(folders)?);
             containerd.arg("--config").arg(place.write_containerd()?);
             nodes.run(format!("containerd-{}", node.name), containerd, layout)?;
             place.import(real).await?;
