@@ -118,7 +118,7 @@ ifndef E2E_KUBECONFIG
 	if $(CLUSTER) nodes; then $(MAKE) image-check tools-images; fi
 endif
 	$(CARGO) test --locked --features e2e --test e2e --no-run
-	$(CLUSTER) exec --with helm --with nodes $(addprefix --image ,$(IMAGE_FILE) $(TOOLS_FILES)) -- $(NODES_TESTS)
+	$(CLUSTER) exec --with helm --with cert-manager --with nodes $(addprefix --image ,$(IMAGE_FILE) $(TOOLS_FILES)) -- $(NODES_TESTS)
 
 tools-images:
 	rm -rf $(TOOLS_DIR)

@@ -1,9 +1,9 @@
 //! Certificates that Restamp makes itself, or cert-manager does, on a real API server and with the rights that the
 //! manifests give.
 
-mod cert_manager;
+pub mod cert_manager;
 mod configuration;
-mod documented;
+pub mod documented;
 mod mount;
 mod moves;
 mod problems;

@@ -1,5 +1,6 @@
 //! On real nodes, where containers run: `make e2e-nodes` provides them. The tests share one cluster, so this is one story.
 
+mod issued;
 mod printer;
 mod release;
 mod stream;
@@ -32,6 +33,7 @@ async fn a_release_from_install_to_uninstall() {
     nothing_is_refused(&ground, &release).await;
     a_leader_dies(&shop, &release).await;
     uninstalled(&shop, &release).await;
+    issued::cert_manager_renews_and_makes_room(&ground).await;
 }
 
 /// The story of `make demo`, through the Service in the cluster.

@@ -1,5 +1,7 @@
 //! Certificates that cert-manager makes: its own controllers and its own CA injector, as processes.
 
+use std::path::{Path, PathBuf};
+
 use restamp_test_cluster::{cert_manager, install::Process};
 use serde_json::json;
 
@@ -10,60 +12,114 @@ use super::{
 };
 use crate::support::{Ground, detour::Detour, ground::SYSTEM, wait::until};
 
-/// Restamp on a cluster with cert-manager, as users install it, and the way on which the API server calls it.
-pub struct Installed {
-    pub site: Site,
-    repository: Repository,
-    pub way: Detour,
-    cert_manager: Process,
+/// cert-manager on a cluster, as long as this is held.
+pub struct CertManager {
+    ground: Ground,
+    process: Process,
 }
 
-impl Installed {
-    /// Nothing where there is no cert-manager.
-    pub async fn new(test: &str) -> Option<Installed> {
-        let Some(folder) = cert_manager::folder() else {
-            eprintln!("skipped: {test} needs cert-manager beside a control plane of its own");
-            return None;
-        };
-        let ground = Ground::own_and_empty(test).await?;
+impl CertManager {
+    /// Has its CRDs served and starts it. `folder` is where it is.
+    async fn start(ground: &Ground, folder: &Path) -> CertManager {
         let crds = folder.join("crds");
         let crds = crds.to_str().expect("a path in UTF-8");
-        ground
-            .kubectl(&["apply", "--server-side", "-f", crds])
-            .await;
+        let apply = ["apply", "--server-side", "-f", crds];
+        ground.kubectl(&apply).await;
         let established = ["wait", "--for=condition=Established", "--timeout=90s"];
         ground
             .kubectl(&[&established[..], &["-f", crds]].concat())
             .await;
         let log = ground.new_log("cert-manager");
-        let cert_manager = cert_manager::start(&folder, ground.kubeconfig(), &log);
+        let process = cert_manager::start(folder, ground.kubeconfig(), &log);
+        CertManager {
+            ground: ground.clone(),
+            process: process.expect("cert-manager starts"),
+        }
+    }
 
+    /// On a cluster of ours that is there already; nothing where it is somebody's own.
+    pub async fn beside(ground: &Ground, test: &str) -> Option<CertManager> {
+        Some(Self::start(ground, &folder(test)?).await)
+    }
+
+    /// Waits until both Certificates are ready.
+    pub async fn until_ready(&self) {
+        for certificate in ["restamp-ca", "restamp-webhook"] {
+            let status = "{.status.conditions[?(@.type==\"Ready\")].status}";
+            until("the Certificate is ready", async || {
+                match &self.field(certificate, status).await[..] {
+                    "True" => Ok(()),
+                    other => Err(format!("{other}: {}", self.process.log())),
+                }
+            })
+            .await;
+        }
+    }
+
+    /// As `cmctl renew` does, when there is nothing under way.
+    pub async fn renew(&self, certificate: &str) {
+        until("nothing is under way", async || {
+            match self
+                .field(certificate, "{.status.conditions[*].type}")
+                .await
+            {
+                types if types == "Ready" => Ok(()),
+                types => Err(types),
+            }
+        })
+        .await;
+        let now = jiff::Timestamp::now().strftime("%FT%TZ").to_string();
+        let condition = json!({
+            "type": "Issuing", "status": "True", "reason": "ManuallyTriggered",
+            "message": "by hand", "lastTransitionTime": now,
+        });
+        let patch = json!([{ "op": "add", "path": "/status/conditions/-", "value": condition }]);
+        let patch = patch.to_string();
+        let args = ["patch", "certificate", certificate, "-n", SYSTEM];
+        let how = ["--subresource=status", "--type=json", "--patch", &patch];
+        self.ground.kubectl(&[&args[..], &how].concat()).await;
+    }
+
+    async fn field(&self, certificate: &str, path: &str) -> String {
+        let path = format!("jsonpath={path}");
+        let args = ["get", "certificate", certificate, "-n", SYSTEM, "-o", &path];
+        self.ground.kubectl(&args).await
+    }
+}
+
+fn folder(test: &str) -> Option<PathBuf> {
+    let folder = cert_manager::folder();
+    if folder.is_none() {
+        eprintln!("skipped: {test} needs cert-manager beside a control plane of its own");
+    }
+    folder
+}
+
+/// Restamp on a cluster with cert-manager, as users install it, and the way on which the API server calls it.
+pub struct Installed {
+    pub site: Site,
+    pub way: Detour,
+    repository: Repository,
+    cert_manager: CertManager,
+}
+
+impl Installed {
+    /// Nothing where there is no cert-manager.
+    pub async fn new(test: &str) -> Option<Installed> {
+        let folder = folder(test)?;
+        let ground = Ground::own_and_empty(test).await?;
+        let cert_manager = CertManager::start(&ground, &folder).await;
         let way = Detour::to_nowhere().await;
         let repository = Repository::leading_to(&way);
         let apply = "kubectl apply -k manifests/cert-manager";
         repository.run(&ground, apply).await;
-        let installed = Installed {
+        cert_manager.until_ready().await;
+        Some(Installed {
             site: Site::on(ground, "20m,10m,4s,12s").await,
-            repository,
             way,
-            cert_manager: cert_manager.expect("cert-manager starts"),
-        };
-        installed.until_ready("restamp-ca").await;
-        installed.until_ready("restamp-webhook").await;
-        Some(installed)
-    }
-
-    /// Waits until a Certificate is ready.
-    async fn until_ready(&self, certificate: &str) {
-        let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
-        let args = ["get", "certificate", certificate, "-n", SYSTEM, "-o", path];
-        until("the Certificate is ready", async || {
-            match &self.site.ground.kubectl(&args).await[..] {
-                "True" => Ok(()),
-                other => Err(format!("{other}: {}", self.cert_manager.log())),
-            }
+            repository,
+            cert_manager,
         })
-        .await;
     }
 
     /// Runs commands in the clone; gives what they printed.
@@ -83,30 +139,6 @@ impl Installed {
         self.way.turn(servers[0].way());
         servers
     }
-
-    /// As `cmctl renew` does, when there is nothing under way.
-    async fn renew(&self, certificate: &str) {
-        let args = ["certificate", certificate, "-n", SYSTEM];
-        let types = "jsonpath={.status.conditions[*].type}";
-        until("nothing is under way", async || {
-            let get = [&["get"], &args[..], &["-o", types]].concat();
-            match self.site.ground.kubectl(&get).await {
-                types if types == "Ready" => Ok(()),
-                types => Err(types),
-            }
-        })
-        .await;
-        let now = jiff::Timestamp::now().strftime("%FT%TZ").to_string();
-        let condition = json!({
-            "type": "Issuing", "status": "True", "reason": "ManuallyTriggered",
-            "message": "by hand", "lastTransitionTime": now,
-        });
-        let patch = json!([{ "op": "add", "path": "/status/conditions/-", "value": condition }]);
-        let patch = patch.to_string();
-        let how = ["--subresource=status", "--type=json", "--patch", &patch];
-        let args = [&["patch"], &args[..], &how].concat();
-        self.site.ground.kubectl(&args).await;
-    }
 }
 
 #[tokio::test]
@@ -122,21 +154,21 @@ async fn cert_manager_makes_what_is_trusted_and_renews_it_under_load() {
     let bundle = site.until_bundled(1).await;
     let renew = async {
         for count in 2..8 {
-            installed.renew("restamp-webhook").await;
+            installed.cert_manager.renew("restamp-webhook").await;
             until_served(&servers, count).await;
             installed.way.turn(servers[count % 2].way());
         }
         assert_eq!(site.bundle().await, bundle, "the CA is the same");
 
         let authority = site.entry(AUTHORITY_OF_CERT_MANAGER, "tls.crt").await;
-        installed.renew("restamp-ca").await;
+        installed.cert_manager.renew("restamp-ca").await;
         until("there is a new CA", async || {
             let now = site.entry(AUTHORITY_OF_CERT_MANAGER, "tls.crt").await;
             (now != authority).then_some(()).ok_or("there is not")
         })
         .await;
         for count in 8..20 {
-            installed.renew("restamp-webhook").await;
+            installed.cert_manager.renew("restamp-webhook").await;
             until_served(&servers, count).await;
             installed.way.turn(servers[count % 2].way());
         }

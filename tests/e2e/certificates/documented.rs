@@ -11,20 +11,25 @@ use tempfile::TempDir;
 use super::site::folder;
 use crate::support::{Ground, detour::Detour};
 
-/// What users have: a clone, in which the Service leads out of the cluster, to this machine, which has no addresses of
-/// Services.
+/// What users have: a clone.
 pub struct Repository {
     folder: TempDir,
 }
 
 impl Repository {
-    pub fn leading_to(way: &Detour) -> Repository {
+    pub fn copied() -> Repository {
         let clone = Repository {
             folder: tempfile::tempdir().expect("a temporary folder"),
         };
         for part in ["manifests", "certs/cert-manager"] {
             copy(&folder(part), &clone.folder.path().join(part));
         }
+        clone
+    }
+
+    /// One in which the Service leads out of the cluster, to this machine, which has no addresses of Services.
+    pub fn leading_to(way: &Detour) -> Repository {
+        let clone = Self::copied();
         let address = way.address();
         let (host, port) = address.split_once(':').expect("a port");
         clone.replace(

@@ -35,6 +35,11 @@ impl<'a> Release<'a> {
         ground
             .kubectl(&["label", "namespace", SYSTEM, restricted])
             .await;
+        Self::of_manifests(ground).await
+    }
+
+    /// What is installed without Helm.
+    pub async fn of_manifests(ground: &'a Ground) -> Self {
         let client = ground.client().await;
         Self { ground, client }
     }
@@ -60,19 +65,24 @@ impl<'a> Release<'a> {
         for secret in [AUTHORITY, CERTIFICATE] {
             let served = self.served().await;
             self.kubectl(&["delete", "secret", secret]).await;
-            until("every replica serves a new certificate", async || {
-                if self.served().await >= served + 2 {
-                    Ok(())
-                } else {
-                    Err(self.log("watcher").await)
-                }
-            })
-            .await;
+            self.until_served(served + 2).await;
         }
     }
 
+    /// Waits until the replicas of the webhook have begun to serve so many certificates.
+    pub async fn until_served(&self, count: usize) {
+        until("every replica serves a new certificate", async || {
+            if self.served().await >= count {
+                Ok(())
+            } else {
+                Err(self.log("watcher").await)
+            }
+        })
+        .await;
+    }
+
     /// How many certificates the replicas of the webhook have begun to serve.
-    async fn served(&self) -> usize {
+    pub async fn served(&self) -> usize {
         let log = self.log("webhook").await;
         log.matches("serving a new certificate").count()
     }
@@ -98,11 +108,23 @@ impl<'a> Release<'a> {
             annotation,
         ];
         self.helm(&upgrade).await;
+        self.until_rolled_out().await;
+    }
+
+    /// Waits until every pod is one of the newest template.
+    pub async fn until_rolled_out(&self) {
         for deployment in DEPLOYMENTS {
             let deployment = format!("deployment/{deployment}");
-            let status = ["rollout", "status", &deployment, "--timeout=90s"];
+            let status = ["rollout", "status", &deployment, "--timeout=3m"];
             self.kubectl(&status).await;
         }
+    }
+
+    /// Each pod of the webhook, and how often it was started again.
+    pub async fn restarts(&self) -> String {
+        let path = "jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[*].restartCount}{\"\\n\"}{end}";
+        let selector = "--selector=app.kubernetes.io/component=webhook";
+        self.kubectl(&["get", "pods", selector, "-o", path]).await
     }
 
     /// Takes it away, and checks that nothing but what is documented stays.
