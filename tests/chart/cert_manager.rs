@@ -26,7 +26,7 @@ pub fn served(test: &str) -> Option<&'static PathBuf> {
         Some(folder)
     });
     if folder.is_none() {
-        eprintln!("skipped: {test} needs kinds of others on a cluster of its own");
+        eprintln!("skipped: {test}: there is no cert-manager beside a cluster of ours");
     }
     folder.as_ref()
 }
