@@ -99,6 +99,16 @@ mod tests {
             "--pprof-addr=:6060",
         ];
         assert_eq!(warnings(&all).unwrap().len(), 5);
+        for one in [
+            &["--enable-ha"][..],
+            &["--sync-after-restart"],
+            &["--is-Argo-Rollouts=true"],
+            &["--enable-csi-integration"],
+            &["--enable-pprof"],
+            &["--pprof-addr=:6060"],
+        ] {
+            assert_eq!(warnings(one).unwrap().len(), 1, "{one:?}");
+        }
         for warning in warnings(&all).unwrap() {
             assert!(
                 warning.starts_with("--") && warning.contains("has no effect: ")

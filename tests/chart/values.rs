@@ -206,6 +206,34 @@ fn values_of_reloader_are_taken_as_they_are_and_notes_say_which_change_nothing()
     assert_eq!(without_effect("default"), [""; 0]);
 }
 
+#[test]
+fn each_value_of_reloader_s_that_changes_nothing_is_named_with_why() {
+    for (given, why) in [
+        ("reloader.isArgoRollouts=true", "they always are"),
+        ("reloader.isOpenshift=true", "they always are"),
+        ("reloader.enableCSIIntegration=true", "they always are"),
+        ("reloader.enableHA=true", "several replicas always elect"),
+        ("reloader.syncAfterRestart=true", "what changed meanwhile"),
+        ("reloader.enablePProf=true", "there is none"),
+        ("reloader.pprofAddr=:1", "there is no profiler"),
+        ("reloader.legacy.rbac=true", "these clusters are too old"),
+        (
+            "reloader.deployment.gomaxprocsOverride=1",
+            "there is no Go runtime",
+        ),
+        (
+            "reloader.deployment.gomemlimitOverride=1",
+            "there is no Go runtime",
+        ),
+        ("kubernetes.host=https://a.example", "Kubernetes tells"),
+    ] {
+        let (name, _) = given.split_once('=').unwrap();
+        let told = format!("- {name} has no effect: {why}");
+        let notes = notes(&["--set", given]);
+        assert!(notes.contains(&told), "{told}: {notes}");
+    }
+}
+
 /// Every value that Reloader's chart has by default is known, so that files made from it are taken.
 #[test]
 fn the_rest_of_reloader_s_values_is_known() {

@@ -12,7 +12,7 @@ use crate::support::{
     image::{Image, USER},
     replica::Replica,
     rollouts::each,
-    wait::DEADLINE,
+    wait::deadline,
 };
 
 const PROGRAM: &str = "restamp";
@@ -102,7 +102,7 @@ async fn watcher_and_webhook_run_as_in_a_pod() {
     let shop = Shop::stocked(&ground, "image").await;
     let change = shop.set_password("two");
     assert_eq!(shop.rollouts(change).await, each(1), "{}", watcher.log());
-    let hello = timeout(DEADLINE, first_packet(&receiver)).await;
+    let hello = timeout(deadline(), first_packet(&receiver)).await;
     let hello = hello.unwrap_or_else(|_| panic!("no alert: {}", watcher.log()));
     assert!(contains(&hello, RECEIVER), "it is asked for by name");
 

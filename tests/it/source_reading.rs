@@ -333,24 +333,20 @@ fn of_metadata_only_the_name_the_version_and_the_marks_are_kept() {
 
 #[test]
 fn marks_count_only_if_they_are_exactly_true() {
-    for (annotations, ignored) in [
-        (json!({ IGNORE: "true" }), true),
-        (json!({ IGNORE: "True" }), false),
-        (json!({ IGNORE: "" }), false),
-        (json!({}), false),
-        (Value::Null, false),
+    for (annotations, ignored, matched) in [
+        (json!({ IGNORE: "true" }), true, false),
+        (json!({ IGNORE: "True" }), false, false),
+        (json!({ IGNORE: "" }), false, false),
+        (json!({ MATCH: "true" }), false, true),
+        (json!({ MATCH: "True" }), false, false),
+        (json!({ MATCH: "true", IGNORE: "true" }), true, true),
+        (json!({}), false, false),
+        (Value::Null, false, false),
     ] {
         let row = metadata(&annotations)
             .into_row(SourceKind::Secret, &PolicyKeys::default())
             .unwrap();
-        assert_eq!(
-            row.marks,
-            Marks {
-                ignored,
-                matched: false
-            },
-            "{annotations}"
-        );
+        assert_eq!(row.marks, Marks { ignored, matched }, "{annotations}");
     }
 }
 

@@ -18,14 +18,19 @@ fn parse_all(metadata: &Annotations, template: &Annotations) -> (Policy, Vec<War
     Policy::parse(metadata, template, &PolicySettings::default())
 }
 
-/// A table about ConfigMaps, as one about another kind.
+/// A table about ConfigMaps, as one about another kind. What it says of Secrets is what it says of any other.
 fn about(table: &str, kind: SourceKind) -> String {
-    let keys = *PolicyKeys::default().of(kind);
-    let excludes = keys.exclude.split_once('.').unwrap().0;
-    let name = keys.auto.split_once('.').unwrap().0;
+    let name = kind.as_str().to_lowercase();
+    let others = if kind == SourceKind::Secret {
+        "configmap"
+    } else {
+        "secret"
+    };
     table
-        .replace("configmaps", excludes)
-        .replace("configmap", name)
+        .replace("secret", "#")
+        .replace("configmaps", kind.plural())
+        .replace("configmap", &name)
+        .replace('#', others)
 }
 
 fn config_map(name: &str) -> SourceName {
@@ -128,8 +133,7 @@ fn selects_by_the_truth_table() {
         auto_reload_all: true,
         ..PolicySettings::default()
     };
-    // The tables say something of Secrets, too.
-    for kind in [SourceKind::ConfigMap, SourceKind::SecretProviderClass] {
+    for kind in SourceKind::ALL {
         let (without, with) = (about(TRUTH_TABLE, kind), about(AUTO_RELOAD_ALL_TABLE, kind));
         let source = SourceName::new(kind, "cfg");
         let without = rows(&without).map(|row| (row, PolicySettings::default()));

@@ -116,7 +116,7 @@ impl Replica {
     pub async fn until_stopped(mut self) {
         let status = self
             .process
-            .wait(super::wait::DEADLINE)
+            .wait(super::wait::deadline())
             .await
             .expect("it stops");
         assert!(status.success(), "{status}: {}", self.log());

@@ -71,6 +71,24 @@ fn both_ends_of_a_restart_are_there_from_the_start() {
     }
 }
 
+#[test]
+fn each_request_is_counted_and_timed() {
+    let metrics = WatcherMetrics::new().unwrap();
+    let took = Duration::from_millis(20);
+    metrics.requests.ended("PATCH", "api", Some(200), took);
+    metrics.requests.ended("PATCH", "api", None, took);
+    for code in ["200", "<error>"] {
+        let counted =
+            format!("rest_client_requests_total{{code=\"{code}\",host=\"api\",method=\"PATCH\"}}");
+        assert_eq!(value(&metrics, &counted), 1.0, "{code}");
+    }
+    for (part, expected) in [("count", 2.0), ("sum", 0.04)] {
+        let timed =
+            format!("rest_client_request_duration_seconds_{part}{{host=\"api\",verb=\"PATCH\"}}");
+        assert!((value(&metrics, &timed) - expected).abs() < 1e-6, "{part}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn recording_what_runs_is_no_restart() {
     let world = shop(&["web"]).await;

@@ -103,6 +103,9 @@ impl Weather {
         if verdict.missed && !excused {
             return Err("a change was missed");
         }
+        if verdict.rolled > 0 {
+            return Err("it was rolled out in the place of a restart");
+        }
         // Whoever leaves out variables rolls out.
         let may_drag = self == Weather::Blind || subject == Subject::Variables;
         if verdict.dragged > 0 && !may_drag {

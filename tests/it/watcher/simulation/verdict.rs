@@ -37,6 +37,8 @@ pub struct Verdict {
     pub doubtful: u32,
     /// Times that a write rolled pods out which without Restamp would not have.
     pub dragged: u32,
+    /// Times that the watcher rolled out what is to restart in place.
+    pub rolled: u32,
 }
 
 /// What each source holds, as pods have it; nothing while they wait for it.
@@ -154,6 +156,10 @@ impl Replay {
 
     /// As Argo restarts the pods of a Rollout: later than they were told of a change.
     fn restart_in_place(&mut self, before: Option<&Value>, object: &Value, manager: &str) {
+        let is_ours = |before: &&Value| self.subject.moves(before, object, manager);
+        if manager == FIELD_MANAGER && before.filter(is_ours).is_some() {
+            self.verdict.rolled += 1;
+        }
         let restart_at = |object: &Value| object["spec"]["restartAt"].clone();
         let asked = restart_at(object);
         if before.map(restart_at).unwrap_or_default() != asked {
