@@ -50,7 +50,7 @@ DEV_HOSTS ?=
 .DEFAULT_GOAL := help
 # The steps of `test` say more in order, and cargo uses every core by itself.
 .NOTPARALLEL:
-.PHONY: help build image image-root image-by-buildah image-by-docker image-check demo cluster dev-certs test test-core test-unit test-scripts fuzz e2e e2e-nodes tools-images chart bench-admission ground fmt fmt-check lint lint-workflows deny advisories doc clean needs-rust needs-image-tool needs-python needs-go
+.PHONY: help build image image-root image-by-buildah image-by-docker image-check demo cluster dev-certs test test-core test-unit test-scripts mutants fuzz e2e e2e-nodes tools-images chart bench-admission ground fmt fmt-check lint lint-workflows deny advisories doc clean needs-rust needs-image-tool needs-python needs-go
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,6 +103,9 @@ test-unit: needs-rust ## Every test that needs no cluster
 
 test-scripts: needs-rust needs-python ## The tests of scripts/
 	$(PYTHON) -B scripts/tests.py
+
+mutants: needs-rust needs-python ground ## Take out each feature of docs/compatibility.md, and see its tests fail; ONLY=TEXT for some
+	$(PYTHON) scripts/mutants $(if $(ONLY),'--only=$(ONLY)')
 
 # In a failure stands what to run again: of a simulation its seed, of a property its smallest case.
 fuzz: needs-rust ## The properties and simulations, with more cases than in test-unit, and new ones
@@ -190,7 +193,7 @@ needs-image-tool:
 	@test -n "$(IMAGE_TOOL)" || { echo "An image needs buildah (apt-get install buildah, or your system's like) or docker." >&2; exit 1; }
 
 needs-python:
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python 3 with venv is needed, as '$(PYTHON)': apt-get install python3 python3-venv, or your system's like." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip, tomllib' 2>/dev/null || { echo "Python 3.11 or newer with venv is needed, as '$(PYTHON)': apt-get install python3 python3-venv, or your system's like." >&2; exit 1; }
 
 needs-go:
 	@command -v $(GO) >/dev/null || { echo "Go is needed, as '$(GO)': see https://go.dev/doc/install." >&2; exit 1; }

@@ -1,5 +1,6 @@
 """The tests of the scripts: `make test-scripts`."""
 
+import fcntl
 import json
 import os
 import re
@@ -268,6 +269,103 @@ class PushImage(unittest.TestCase):
         self.addCleanup(buildah, "rmi", image)
         buildah("push", image, f"docker-archive:{folder}/{architecture}.tar:docker.io/library/{image}")
         return f"{folder}/{architecture}.tar"
+
+
+COMPATIBILITY = """| what | here | | shown by |
+|---|---|---|---|
+| `--a` | same | | `notices`, `sees` |
+| `--b` | better | more | `notices` |
+| `--c` | no | never | |
+"""
+MUTANT = """[[mutant]]
+rows = [{rows}]
+file = "src/lib.rs"
+from = "{before}"
+to = "{after}"
+"""
+
+
+class Mutants(Repository):
+    # `notices` fails without the feature; `sees` fails without the light.
+    CARGO = """has() { grep -q "$1" src/lib.rs && echo ok || echo FAILED; }
+case "$*" in
+*--no-run*) [ "$(has BROKEN)" = FAILED ] || { echo "no such thing" >&2; exit 101; } ;;
+*--list*) printf 'tests::notices: test\ntests::sees: test\n' ;;
+*) printf 'test tests::notices ... %s\ntest tests::sees ... %s\n' "$(has feature)" "$(has light)" ;;
+esac
+"""
+
+    def setUp(self):
+        super().setUp()
+        subprocess.run(["git", "init", "--quiet"], cwd=self.root, check=True)
+        self.path = stand_in(self, "cargo", self.CARGO)
+        self.write(".gitignore", "target/\n")
+        self.write("docs/compatibility.md", COMPATIBILITY)
+        self.write("src/lib.rs", "feature light\nfn notices() {}\nfn sees() {}\n")
+
+    def mutants(self, *mutants, options=()):
+        self.write("tests/mutants/all.toml", "".join(mutants))
+        return run(self.root, "mutants", *options, PATH=self.path)
+
+    def mutant(self, before="feature light", after="", rows='"`--a`", "`--b`"'):
+        return MUTANT.format(before=before, after=after, rows=rows)
+
+    def test_a_feature_that_is_taken_out_of_a_copy_fails_its_tests(self):
+        before = {path: path.read_bytes() for path in self.root.glob("src/*")}
+        ran = self.mutants(self.mutant())
+        self.assertEqual(ran.returncode, 0, ran)
+        for test in ("notices", "sees"):
+            self.assertIn(f"{test}: failed, as it must", ran.stdout)
+        self.assertEqual({path: path.read_bytes() for path in self.root.glob("src/*")}, before)
+
+    def test_a_test_that_does_not_notice_is_named_and_those_after_it_start_from_the_whole(self):
+        ran = self.mutants(self.mutant("light"), self.mutant("feature"))
+        self.assertEqual(ran.returncode, 1, ran)
+        self.assertEqual(ran.stdout.count("notices: SURVIVED"), 1)
+        self.assertEqual(ran.stdout.count("sees: SURVIVED"), 1)
+        self.assertIn("2 mutants: 2 of 4 tests failed as they must", ran.stdout)
+
+    def test_what_does_not_compile_shows_nothing(self):
+        ran = self.mutants(self.mutant(after="BROKEN"))
+        self.assertEqual(ran.returncode, 1, ran)
+        self.assertIn("ERROR: it does not compile\nno such thing", ran.stdout)
+
+    def test_tests_that_fail_anyway_or_do_not_run_show_nothing(self):
+        self.write("src/lib.rs", "feature dark\nfn notices() {}\nfn sees() {}\n")
+        ran = self.mutants(self.mutant("feature"))
+        self.assertEqual(ran.returncode, 1, ran)
+        self.assertIn("without a mutant: {'sees': 'FAILED'}", ran.stdout)
+        self.assertNotIn("as it must", ran.stdout)
+        self.path = stand_in(self, "cargo", "exit 0")
+        self.assertIn("'notices': 'did not run'", self.mutants(self.mutant("feature")).stdout)
+
+    def test_two_runs_do_not_share_a_copy(self):
+        self.write("target/mutants/target/lock", "")
+        with open(self.root / "target/mutants/target/lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            ran = self.mutants(self.mutant())
+        self.assertEqual(ran.returncode, 1, ran)
+        self.assertIn("is in use", ran.stderr)
+
+    def test_some_of_them_can_be_chosen(self):
+        both = self.mutant(rows='"`--a`"'), self.mutant(rows='"`--b`"')
+        ran = self.mutants(*both, options=["--only=--b"])
+        self.assertEqual(ran.returncode, 0, ran)
+        self.assertIn("1 mutants: 1 of 1 tests", ran.stdout)
+
+    def test_what_is_wrong_with_the_list_is_said(self):
+        check = self.mutants(self.mutant(), options=["--check"])
+        self.assertEqual((check.returncode, check.stderr), (0, ""))
+        self.write("src/lib.rs", "light light\nfn notices() {}\n")
+        both = self.mutant("feature", rows='"`--b`"'), self.mutant("light", rows='"--d"')
+        check = self.mutants(*both, 'tests = ["sees"]\n', options=["--check"])
+        self.assertEqual(check.returncode, 1, check)
+        for told in ("`from` is there 0 times", "`from` is there 2 times", "has no row --d", "takes `--a` out for sees", "there is no test sees"):
+            self.assertIn(told, check.stderr)
+
+    def test_the_list_has_every_row_and_every_test(self):
+        check = run(ROOT, "mutants", "--check")
+        self.assertEqual((check.returncode, check.stderr), (0, ""))
 
 
 if __name__ == "__main__":
