@@ -1,5 +1,7 @@
 //! What the watcher counts: under Reloader's names as Reloader would, and how far behind it is.
 
+mod names;
+
 use std::{collections::BTreeMap, process::Command, time::Duration};
 
 use restamp::{
@@ -62,33 +64,6 @@ async fn shop(deployments: &[&str]) -> World {
     World::with(&objects).await
 }
 
-#[test]
-fn both_ends_of_a_restart_are_there_from_the_start() {
-    let metrics = WatcherMetrics::new().unwrap();
-    for success in ["true", "false"] {
-        let series = format!("reloader_reload_executed_total{{success=\"{success}\"}}");
-        assert_eq!(value(&metrics, &series), 0.0);
-    }
-}
-
-#[test]
-fn each_request_is_counted_and_timed() {
-    let metrics = WatcherMetrics::new().unwrap();
-    let took = Duration::from_millis(20);
-    metrics.requests.ended("PATCH", "api", Some(200), took);
-    metrics.requests.ended("PATCH", "api", None, took);
-    for code in ["200", "<error>"] {
-        let counted =
-            format!("rest_client_requests_total{{code=\"{code}\",host=\"api\",method=\"PATCH\"}}");
-        assert_eq!(value(&metrics, &counted), 1.0, "{code}");
-    }
-    for (part, expected) in [("count", 2.0), ("sum", 0.04)] {
-        let timed =
-            format!("rest_client_request_duration_seconds_{part}{{host=\"api\",verb=\"PATCH\"}}");
-        assert!((value(&metrics, &timed) - expected).abs() < 1e-6, "{part}");
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn recording_what_runs_is_no_restart() {
     let world = shop(&["web"]).await;
@@ -131,9 +106,21 @@ async fn each_workload_that_a_change_restarts_is_counted_once() {
                 ),
             ]
         );
-        let took = "reloader_action_latency_seconds_sum{workload_kind=\"Deployment\"}";
-        let took = value(&world.metrics, took) / f64::from(number);
-        assert!((2.0..2.1).contains(&took), "{took}: the settle window");
+        for (name, label) in [
+            ("reloader_action_latency_seconds", "workload_kind"),
+            ("restamp_restamp_duration_seconds", "kind"),
+        ] {
+            let of = |part| {
+                let series = format!("{name}_{part}{{{label}=\"Deployment\"}}");
+                value(&world.metrics, &series)
+            };
+            assert_eq!(of("count"), f64::from(number), "{name}");
+            let took = of("sum") / f64::from(number);
+            assert!(
+                (2.0..2.1).contains(&took),
+                "{name} {took}: the settle window"
+            );
+        }
         let looked = "reloader_reconcile_duration_seconds_sum{result=\"success\"}";
         let looked = value(&world.metrics, looked);
         assert!(looked < 0.1, "{looked}: without the settle window");
@@ -407,6 +394,7 @@ async fn a_queue_that_stands_still_shows() {
     let waits = || {
         let sample = |name| value(&world.metrics, name);
         let depth = sample("reloader_workqueue_depth");
+        assert_eq!(sample("restamp_queue_depth"), depth);
         (depth, sample("restamp_queue_age_seconds"))
     };
     sleep(Duration::from_secs(30)).await;
