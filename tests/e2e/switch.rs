@@ -195,6 +195,10 @@ async fn fifty_workloads_of_reloader_switch_without_a_rollout_and_go_on() {
         .rollouts(shop.set_secret("s2", &[("password", "two")]))
         .await;
     assert_one_for_each_user(&rolled, "s2");
+    let restarted = shop.workload(("StatefulSet", "w7")).await;
+    let annotations = &restarted.data["spec"]["template"]["metadata"]["annotations"];
+    let last = annotations[LAST_RELOADED_FROM].as_str().unwrap_or_default();
+    assert!(last.contains(&hash("zero")), "{annotations}");
 }
 
 /// How often each workload was rolled out since, where no Restamp is left that could do it later.

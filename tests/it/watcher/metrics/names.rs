@@ -74,3 +74,18 @@ fn histograms_have_reloader_s_buckets() {
         assert_eq!(limits.join(" "), expected, "{name}");
     }
 }
+
+#[test]
+fn what_is_not_offered_is_not_there() {
+    let metrics = WatcherMetrics::new().unwrap();
+    let text = String::from_utf8(metrics.registry.render().unwrap()).unwrap();
+    let of_the_process = ["go_", "process_", "promhttp_"];
+    for line in text.lines().filter(|line| line.starts_with("# TYPE ")) {
+        let name = line.trim_start_matches("# TYPE ");
+        let is_offered = !of_the_process.iter().any(|other| name.starts_with(other));
+        assert!(
+            is_offered && !name.starts_with("reloader_events_processed_total"),
+            "{name}"
+        );
+    }
+}
