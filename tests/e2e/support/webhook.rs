@@ -29,6 +29,7 @@ pub struct Webhook {
     host: String,
     kubeconfig: PathBuf,
     certs: Arc<TempDir>,
+    flags: &'static [&'static str],
 }
 
 impl Webhook {
@@ -41,13 +42,24 @@ impl Webhook {
 
     /// Starts one with somebody's rights. Nobody calls it yet.
     pub async fn start(ground: &Ground, host: &str, kubeconfig: PathBuf) -> Webhook {
+        Self::start_with(ground, host, kubeconfig, &[]).await
+    }
+
+    /// The same with more flags.
+    pub async fn start_with(
+        ground: &Ground,
+        host: &str,
+        kubeconfig: PathBuf,
+        flags: &'static [&'static str],
+    ) -> Webhook {
         let authority = Authority::generate().expect("a CA");
         let certs = tempfile::Builder::new()
             .prefix("restamp-e2e-certs-")
             .tempdir()
             .expect("a temporary folder");
         write_certificate(&authority, host, &certs);
-        let webhook = Self::at_free_port(ground, host, kubeconfig, authority.into(), certs.into());
+        let (authority, certs) = (authority.into(), certs.into());
+        let webhook = Self::at_free_port(ground, host, kubeconfig, authority, certs, flags);
         webhook.replica.until_ready().await;
         webhook
     }
@@ -56,7 +68,8 @@ impl Webhook {
     pub async fn another(&self) -> Webhook {
         let (authority, certs) = (self.authority.clone(), self.certs.clone());
         let kubeconfig = self.kubeconfig.clone();
-        let webhook = Self::at_free_port(&self.ground, &self.host, kubeconfig, authority, certs);
+        let (ground, host) = (&self.ground, &self.host);
+        let webhook = Self::at_free_port(ground, host, kubeconfig, authority, certs, self.flags);
         webhook.replica.until_ready().await;
         webhook
     }
@@ -67,23 +80,26 @@ impl Webhook {
         kubeconfig: PathBuf,
         authority: Arc<Authority>,
         certs: Arc<TempDir>,
+        flags: &'static [&'static str],
     ) -> Webhook {
         let address = format!("{host}:{}", free_port());
         Webhook {
-            replica: process(ground, &address, &kubeconfig, &certs),
+            replica: process(ground, &address, &kubeconfig, &certs, flags),
             authority,
             address,
             ground: ground.clone(),
             host: host.to_owned(),
             kubeconfig,
             certs,
+            flags,
         }
     }
 
     /// Starts it again, at the same place.
     pub async fn restart(&mut self) {
         self.replica.kill();
-        self.replica = process(&self.ground, &self.address, &self.kubeconfig, &self.certs);
+        let (address, kubeconfig) = (&self.address, &self.kubeconfig);
+        self.replica = process(&self.ground, address, kubeconfig, &self.certs, self.flags);
         self.replica.until_ready().await;
     }
 
@@ -101,7 +117,13 @@ impl Webhook {
     }
 }
 
-fn process(ground: &Ground, address: &str, kubeconfig: &Path, certs: &TempDir) -> Replica {
+fn process(
+    ground: &Ground,
+    address: &str,
+    kubeconfig: &Path,
+    certs: &TempDir,
+    flags: &[&str],
+) -> Replica {
     let dir = certs.path().to_str().expect("a path in UTF-8");
     let (host, port) = address.rsplit_once(':').expect("a port");
     let listen = match host {
@@ -109,7 +131,11 @@ fn process(ground: &Ground, address: &str, kubeconfig: &Path, certs: &TempDir) -
         _ => format!("0.0.0.0:{port}"),
     };
     let args = ["webhook", "--listen", &listen, "--cert-dir", dir];
-    Replica::start(&args, kubeconfig, &ground.new_log("webhook"))
+    Replica::start(
+        &[&args, flags].concat(),
+        kubeconfig,
+        &ground.new_log("webhook"),
+    )
 }
 
 fn write_certificate(authority: &Authority, host: &str, certs: &TempDir) {
