@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::{Router, extract::State, routing::post};
-use kube::api::{DynamicObject, PostParams};
+use kube::api::DynamicObject;
 use restamp::stamp::annotations::{AUTO, OBSERVED, PAUSED_AT, SECRET_AUTO};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -18,6 +18,7 @@ use crate::support::{
     rollouts::Rollouts,
     shop::{Name, pod, web_pod},
     wait::until,
+    workload::{CRON_JOB, CRON_JOB_TEMPLATE, JOB, JOB_TEMPLATE, Workload},
 };
 
 const SILENT: Name<'static> = ("Deployment", "silent");
@@ -204,21 +205,42 @@ async fn flags_without_effect_are_warned_about_and_the_others_beside_them_count(
     assert_eq!(shop.observed(OLD).await, None, "{}", watcher.log());
 }
 
-/// A CronJob that runs nothing by itself.
-async fn cron_job(shop: &Shop) {
+/// A workload, and how it was made.
+struct Ignored {
+    workload: Workload,
+    made: DynamicObject,
+}
+
+impl Ignored {
+    async fn assert_left_alone(&self) {
+        let now = self.workload.get().await.metadata;
+        assert_eq!(now.uid, self.made.metadata.uid);
+        let annotations = now.annotations.unwrap_or_default();
+        assert!(!annotations.contains_key(OBSERVED), "{annotations:?}");
+    }
+}
+
+/// A CronJob that runs nothing by itself, and a Job whose pods wait for a node that there is not.
+async fn batch(shop: &Shop) -> [Ignored; 2] {
     let mut template = web_pod();
     template["spec"]["restartPolicy"] = json!("Never");
-    let object = json!({
-        "apiVersion": "batch/v1", "kind": "CronJob",
-        "metadata": { "name": "report", "annotations": { AUTO: "true" } },
-        "spec": { "schedule": "0 0 1 1 *", "jobTemplate": { "spec": { "template": template } } },
+    template["spec"]["nodeSelector"] = json!({ "there": "is-none" });
+    let job = json!({ "template": template });
+    let cron_job = json!({ "schedule": "0 0 1 1 *", "jobTemplate": { "spec": job } });
+    let cron_job = (CRON_JOB, CRON_JOB_TEMPLATE, cron_job);
+    let made = [cron_job, (JOB, JOB_TEMPLATE, job)].map(async |(gvk, template, spec)| {
+        let workload = Workload::of(shop, gvk, "report", template);
+        let (group, version, kind) = gvk;
+        let object = json!({
+            "apiVersion": format!("{group}/{version}"), "kind": kind,
+            "metadata": { "name": "report", "annotations": { AUTO: "true" } },
+            "spec": spec,
+        });
+        let made = workload.create(object).await;
+        Ignored { workload, made }
     });
-    let object: DynamicObject = serde_json::from_value(object).expect("an object");
-    let made = shop
-        .workloads("CronJob")
-        .create(&PostParams::default(), &object)
-        .await;
-    made.expect("it can be made");
+    let [cron_job, job] = made;
+    [cron_job.await, job.await]
 }
 
 type Bodies = Arc<Mutex<Vec<Value>>>;
@@ -258,46 +280,48 @@ async fn kinds_can_be_ignored_and_a_webhook_told_in_the_place_of_restarts() {
     let uses_files = pod(json!({ "envFrom": [{ "configMapRef": { "name": "app" } }] }));
     shop.create_workload(files, json!({ AUTO: "true" }), uses_files)
         .await;
-    cron_job(&shop).await;
+    let batch = batch(&shop).await;
     let web = ("Deployment", "web");
     shop.create_workload(web, json!({ AUTO: "true" }), web_pod())
         .await;
     shop.until_recorded(&[web]).await;
     shop.set_config_map("app", &[("level", "debug")]).await;
-    shop.set_password("two").await;
-    until("it is restarted", async || {
-        shop.stamp(web).await.ok_or("not yet")
-    })
-    .await;
-    assert_eq!(
-        shop.revisions().await["Deployment/web"],
-        2,
-        "{}",
-        watcher.log()
-    );
+    // What the first change leads to has come when the second one has.
+    let mut stamp = None;
+    for password in ["two", "three"] {
+        shop.set_password(password).await;
+        stamp = until("it is restarted", async || {
+            let now = shop.stamp(web).await;
+            if now == stamp { Err(now) } else { Ok(now) }
+        })
+        .await;
+    }
+    shop.until_rolled_out().await;
+    let revisions = shop.revisions().await;
+    assert_eq!(revisions["Deployment/web"], 3, "{}", watcher.log());
     assert_eq!(shop.observed(files).await, None);
-    let report = shop.workload(("CronJob", "report")).await;
-    let annotations = report.metadata.annotations.unwrap_or_default();
-    assert!(!annotations.contains_key(OBSERVED), "{annotations:?}");
+    for it in &batch {
+        it.assert_left_alone().await;
+    }
     watcher.stop().await;
 
     let (url, told) = hook().await;
     let watcher = ground.watcher_with("hook", &kubeconfig, &["--webhook-url", &url]);
     watcher.until_leading().await;
-    shop.set_password("three").await;
     let db = json!({
         "webhook": "update successful", "type": "SECRET", "namespace": shop.namespace, "name": "db",
         "change": "updated",
     });
-    until("it is told", async || {
-        let told = told.lock().expect("no panic").clone();
-        told.contains(&db).then_some(()).ok_or(told)
-    })
-    .await;
-    assert_eq!(
-        shop.revisions().await["Deployment/web"],
-        2,
-        "{}",
-        watcher.log()
-    );
+    for (times, password) in [(1, "four"), (2, "five")] {
+        shop.set_password(password).await;
+        until("it is told", async || {
+            let told = told.lock().expect("no panic").clone();
+            let of_db = told.iter().filter(|it| **it == db).count();
+            if of_db == times { Ok(()) } else { Err(told) }
+        })
+        .await;
+    }
+    shop.until_rolled_out().await;
+    assert_eq!(shop.stamp(web).await, stamp, "{}", watcher.log());
+    assert_eq!(shop.revisions().await, revisions);
 }

@@ -11,10 +11,9 @@ use serde_json::{Value, json};
 use crate::support::{
     Shop,
     shop::pod,
-    workload::{CRON_JOB, CRON_JOB_TEMPLATE, Gvk, ROLLOUT, WIDGET, WIDGET_TEMPLATE, Workload},
+    workload::{CRON_JOB, CRON_JOB_TEMPLATE, Gvk, JOB, ROLLOUT, WIDGET, WIDGET_TEMPLATE, Workload},
 };
 
-const JOB: Gvk = ("batch", "v1", "Job");
 const TEMPLATE: &str = "/spec/template";
 
 /// How the restarts of a workload are counted.

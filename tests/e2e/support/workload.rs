@@ -24,6 +24,10 @@ pub const WIDGET_TEMPLATE: &str = "/spec/job/template";
 pub const WIDGET_FLAG: &str = "--workload-kind=example.com/v1/widgets/Widget=spec.job.template";
 /// Argo Rollouts.
 pub const ROLLOUT: Gvk = ("argoproj.io", "v1alpha1", "Rollout");
+/// A run.
+pub const JOB: Gvk = ("batch", "v1", "Job");
+/// Where it has its pod template.
+pub const JOB_TEMPLATE: &str = "/spec/template";
 /// The kind of the batch group that makes Jobs.
 pub const CRON_JOB: Gvk = ("batch", "v1", "CronJob");
 /// Where it has its pod template.
