@@ -4,19 +4,22 @@
 use std::fs;
 
 use kube::api::{ListParams, Patch, PatchParams};
-use restamp::stamp::annotations::{AUTO, OBSERVED, ROLLOUT_STRATEGY};
+use restamp::stamp::annotations::{AUTO, OBSERVED, ROLLOUT_STRATEGY, SECRET_RELOAD};
 use serde_json::{Value, json};
 
 use crate::support::{
     Ground, Shop,
     ground::SYSTEM,
-    shop::pod,
+    rollouts::Rollouts,
+    shop::{Name, pod},
     wait::until,
     workload::{
         CRON_JOB, CRON_JOB_TEMPLATE, ROLLOUT, WIDGET, WIDGET_FLAG, WIDGET_TEMPLATE, Workload,
         definition,
     },
 };
+
+const REFERRED_TO: Name<'static> = ("Deployment", "referred-to");
 
 fn uses_db() -> Value {
     pod(json!({ "envFrom": [{ "secretRef": { "name": "db" } }] }))
@@ -107,6 +110,30 @@ async fn a_kind_that_is_given_is_followed_as_soon_as_it_is_served_and_as_long_as
     shop.until_quiet().await;
 }
 
+/// A Deployment, and Rollouts with either strategy that take its template.
+async fn by_reference(shop: &Shop) -> [Workload; 2] {
+    let auto = json!({ AUTO: "true" });
+    shop.create_workload(REFERRED_TO, auto, uses_db()).await;
+    let made = ["rollout", "restart"].map(async |strategy| {
+        let web = Workload::of(shop, ROLLOUT, strategy, "/spec/template");
+        web.create(json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+            "metadata": {
+                "name": strategy,
+                "annotations": { AUTO: "true", SECRET_RELOAD: "db", ROLLOUT_STRATEGY: strategy },
+            },
+            "spec": {
+                "workloadRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": REFERRED_TO.1 },
+                "strategy": { "canary": {} },
+            },
+        }))
+        .await;
+        web
+    });
+    let [rollout, restart] = made;
+    [rollout.await, restart.await]
+}
+
 #[tokio::test]
 async fn an_argo_rollout_is_stamped_by_the_webhook_and_restarts_in_place_from_when_it_asks_for_that()
  {
@@ -132,14 +159,23 @@ async fn an_argo_rollout_is_stamped_by_the_webhook_and_restarts_in_place_from_wh
         }))
         .await;
     assert!(web.stamp_of(&created).is_some(), "by the webhook");
+    let by_reference = by_reference(&shop).await;
     let restart = json!({ "metadata": { "annotations": { ROLLOUT_STRATEGY: "restart" } } });
     let patch = Patch::Merge(restart);
     let patched = web.api.patch("web", &PatchParams::default(), &patch).await;
     patched.expect("patched");
     shop.until_quiet().await;
-    shop.set_secret("db", &[("password", "two")]).await;
-    web.until_writes(1).await;
-    shop.until_quiet().await;
+    let change = async {
+        shop.set_secret("db", &[("password", "two")]).await;
+        web.until_writes(1).await;
+    };
+    let once = Rollouts::from([("Deployment/referred-to".to_owned(), 1)]);
+    assert_eq!(shop.rollouts(change).await, once);
+    for it in by_reference {
+        assert_eq!(it.writes().await, 0, "{}", watcher.log());
+        let annotations = it.get().await.metadata.annotations.expect("its author's");
+        assert!(!annotations.contains_key(OBSERVED), "{annotations:?}");
+    }
     let restarted = web.get().await;
     assert_eq!(restarted.metadata.generation, Some(2), "{}", watcher.log());
     let [before, after] = [&created, &restarted].map(|state| web.template_of(state));
