@@ -243,7 +243,14 @@ async fn restart_all(ground: &Ground, shop: &Shop, strategy: &str) {
     let flags = [strategy, &format!("--namespaces={}", shop.namespace)];
     let watcher = ground.watcher_with("going-back", &kubeconfig, &flags);
     watcher.until_leading().await;
+    for number in 0..WORKLOADS {
+        let name = format!("w{number}");
+        shop.until_recorded(&[(kind_of(number), &name)]).await;
+    }
     shop.until_quiet().await;
+    let adopted = shop.revisions().await;
+    assert_eq!(adopted.len(), WORKLOADS);
+    assert!(adopted.values().all(|it| *it == 1), "{adopted:?}");
     let change = async {
         for secret in 0..SECRETS {
             let name = format!("s{secret}");
