@@ -1,7 +1,5 @@
 //! Pause periods, on a cluster of its own, since its watcher is started again.
 
-use std::collections::BTreeMap;
-
 use jiff::{Timestamp, ToSpan};
 use restamp::stamp::annotations::{AUTO, PAUSE_PERIOD, PAUSED_AT};
 use serde_json::{Value, json};
@@ -15,12 +13,15 @@ use crate::support::{
 
 const LONG: Name<'static> = ("Deployment", "long");
 const SHORT: Name<'static> = ("Deployment", "short");
+const FREED: Name<'static> = ("Deployment", "freed");
 const OTHER: Name<'static> = ("StatefulSet", "other");
 
-fn counted(long: u64, short: u64, other: u64) -> Rollouts {
-    let counts = [(LONG, long), (SHORT, short), (OTHER, other)];
+/// Rollouts of all Deployments, and of the other one.
+fn counted(deployments: u64, other: u64) -> Rollouts {
+    let counts = [LONG, SHORT, FREED].map(|name| (name, deployments));
+    let counts = counts.into_iter().chain([(OTHER, other)]);
     let counts = counts.map(|((kind, name), count)| (format!("{kind}/{name}"), count));
-    BTreeMap::from(counts)
+    counts.collect()
 }
 
 async fn annotate(shop: &Shop, name: Name<'_>, period: &Value) {
@@ -33,42 +34,54 @@ async fn a_pause_period_holds_back_further_restarts_and_outlives_the_watcher() {
     let Some(ground) = Ground::own("pause periods").await else {
         return;
     };
-    let mut watcher = Some(ground.leading_watcher("first").await);
+    let mut leader = ground.leading_watcher("leader").await;
+    let standby = ground.watcher("standby").await;
+    standby.until_ready().await;
     let shop = Shop::open(&ground, "pauses").await;
     shop.set_password("one").await;
     shop.set_config_map("app", &[("a", "b")]).await;
-    for name in [LONG, SHORT, OTHER] {
+    for name in [LONG, SHORT, FREED, OTHER] {
         let annotations = json!({ AUTO: "true", PAUSE_PERIOD: "1h" });
         shop.create_workload(name, annotations, web_pod()).await;
     }
-    shop.until_recorded(&[LONG, SHORT, OTHER]).await;
+    shop.until_recorded(&[LONG, SHORT, FREED, OTHER]).await;
     shop.until_quiet().await;
     let first = shop.rollouts(shop.set_password("two")).await;
-    assert_eq!(first, counted(1, 1, 1), "the first restart is at once");
+    assert_eq!(first, counted(1, 1), "the first restart is at once");
     let second = shop.rollouts(shop.set_password("three")).await;
-    assert_eq!(second, counted(0, 0, 1), "only Deployments pause");
+    assert_eq!(second, counted(0, 1), "only Deployments pause");
     let explained = ["explain", "deployment/long", "-n", &shop.namespace];
     let (_, out, _) = ground.restamp(ground.kubeconfig(), &explained).await;
     assert!(
         out.contains("its pause period holds that back until"),
         "{out}"
     );
-    let restart = async {
-        watcher.take().expect("running").stop().await;
-        watcher = Some(ground.leading_watcher("second").await);
+    let crash = async {
+        leader.kill();
+        standby.until_leading().await;
     };
-    assert_eq!(shop.rollouts(restart).await, counted(0, 0, 0));
+    let crash = shop.rollouts(crash).await;
+    assert_eq!(crash, counted(0, 0), "{}", standby.log());
+    let restart = async {
+        standby.stop().await;
+        leader = ground.leading_watcher("next").await;
+    };
+    let restart = shop.rollouts(restart).await;
+    assert_eq!(restart, counted(0, 0), "{}", leader.log());
     let paused = shop.workload(LONG).await.data["spec"]["paused"].clone();
     assert_eq!(paused, Value::Null);
 
     let ended = async {
         annotate(&shop, LONG, &json!("soon")).await;
         annotate(&shop, SHORT, &json!("1ms")).await;
+        annotate(&shop, FREED, &Value::Null).await;
     };
-    assert_eq!(shop.rollouts(ended).await, counted(1, 1, 0));
+    assert_eq!(shop.rollouts(ended).await, counted(1, 0));
+    what_is_held_back_is_made_up_for(&shop).await;
+}
 
-    // What is held back is made up for by itself.
-    annotate(&shop, SHORT, &json!("5s")).await;
+async fn what_is_held_back_is_made_up_for(shop: &Shop) {
+    annotate(shop, SHORT, &json!("5s")).await;
     shop.set_password("four").await;
     until("the second one is under way", async || {
         let long = shop.revisions().await["Deployment/long"];
