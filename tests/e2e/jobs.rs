@@ -1,7 +1,10 @@
 //! Jobs, which are made again: no run is lost, and none is made that the change did not need.
 
 use futures::future::join_all;
-use k8s_openapi::api::{batch::v1::Job, core::v1::Secret};
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{ConfigMap, Secret},
+};
 use kube::{
     Api,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
@@ -100,6 +103,17 @@ fn manual() -> Value {
     job("manual", &json!({}), &spec)
 }
 
+/// A reference to an object that may be somebody's controller; the Job goes when it goes.
+async fn owner(shop: &Shop, controls: bool) -> Value {
+    shop.set_config_map("owner", &[]).await;
+    let api: Api<ConfigMap> = Api::namespaced(shop.client.clone(), &shop.namespace);
+    let owner = api.get("owner").await.expect("it was made");
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner.metadata.uid,
+        "controller": controls,
+    })
+}
+
 /// What the Job's pods are labelled with, so that it finds them.
 fn controller_uid(job: &Job) -> Option<String> {
     let template = &job.spec.as_ref()?.template;
@@ -114,13 +128,15 @@ async fn a_job_that_runs_is_made_again_once_for_each_change() {
     shop.set_password("one").await;
     let jobs = Jobs::of(&shop);
     let labelled = json!({ "labels": { "a": "b" } });
+    let owned = json!({ "ownerReferences": [owner(&shop, false).await] });
     let made = [
         job("plain", &labelled, &json!({ "ttlSecondsAfterFinished": 0 })),
         job("made-x7", &json!({ "generateName": "made-" }), &json!({})),
         manual(),
+        job("owned", &owned, &json!({})),
     ];
     let made = join_all(made.map(|object| jobs.create(object))).await;
-    let names = ["plain", "made-x7", "manual"];
+    let names = ["plain", "made-x7", "manual", "owned"];
     for name in names {
         jobs.until_recorded(name).await;
     }
@@ -135,6 +151,7 @@ async fn a_job_that_runs_is_made_again_once_for_each_change() {
         let own = new.metadata.uid.clone().filter(|_| *name != "manual");
         assert_eq!(controller_uid(&new), own, "{name}");
         assert_eq!(new.metadata.labels.is_some(), old.metadata.labels.is_some());
+        assert_eq!(new.metadata.owner_references, old.metadata.owner_references);
         again.push(new.metadata.uid);
     }
     let label = json!({ "labels": { "only": "metadata" } });
@@ -195,17 +212,16 @@ async fn a_job_that_is_over_or_somebody_elses_is_left_alone() {
     // One that has failed before it began.
     let failed = json!({ "activeDeadlineSeconds": 1 });
     jobs.create(job("failed", &json!({}), &failed)).await;
-    let owner = json!([{
+    let of_cron_job = json!([{
         "apiVersion": "batch/v1", "kind": "CronJob", "name": "report", "uid": cron_job(&shop).await,
         "controller": true, "blockOwnerDeletion": false,
     }]);
-    let owned = jobs
-        .create(job(
-            "owned",
-            &json!({ "ownerReferences": owner }),
-            &json!({}),
-        ))
-        .await;
+    let of_a_stranger = json!([owner(&shop, true).await]);
+    let owned = [("owned", of_cron_job), ("a-strangers", of_a_stranger)].map(|(name, owners)| {
+        let owned = json!({ "ownerReferences": owners });
+        jobs.create(job(name, &owned, &json!({})))
+    });
+    let owned = join_all(owned).await;
     until("it has failed", async || {
         let status = jobs.get("failed").await.and_then(|job| job.status);
         let conditions = status
@@ -224,7 +240,10 @@ async fn a_job_that_is_over_or_somebody_elses_is_left_alone() {
     shop.set_password("two").await;
     shop.until_quiet().await;
     assert_eq!(jobs.uid("failed").await, failed);
-    assert_eq!(jobs.uid("owned").await, owned.metadata.uid);
+    for job in owned {
+        let name = job.metadata.name.expect("a name");
+        assert_eq!(jobs.uid(&name).await, job.metadata.uid, "{name}");
+    }
     let explained = ["explain", "job/failed", "-n", &shop.namespace];
     let (_, out, err) = ground.restamp(ground.kubeconfig(), &explained).await;
     assert!(out.contains("it has finished"), "{out}{err}");

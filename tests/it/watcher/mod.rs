@@ -6,6 +6,7 @@ mod cron_jobs;
 pub mod csi;
 mod faults;
 mod fights;
+mod jobs;
 mod kinds;
 mod labels;
 mod leadership;
