@@ -10,13 +10,15 @@ pub mod rows;
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use restamp::stamp::annotations::IGNORE;
+use restamp::stamp::{
+    annotations::IGNORE, digest::Encoding, reloader::ContentHash, source::SourceKind,
+};
 use serde_json::{Value, json};
 
 use crate::support::{
     Ground, Shop, ground::SYSTEM, replica::Replica, wait::until, workload::WIDGET_FLAG,
 };
-use rows::{CRON_JOB_NAME, Followed, ROWS};
+use rows::{CRON_JOB_NAME, Count, Followed, ROWS};
 
 /// What is not built in.
 const CRDS: [&str; 3] = [
@@ -50,6 +52,10 @@ impl Matrix {
         shop.set_annotated_secret("ignored", ignored(), &[("a", "one")])
             .await;
         shop.set_secret("excluded", &[("a", "one")]).await;
+        shop.set_config_map("ignored", &[("a", "one")]).await;
+        let ignore = json!({ "metadata": { "annotations": ignored() } });
+        shop.patch_config_map("ignored", ignore).await;
+        shop.set_config_map("excluded", &[("a", "one")]).await;
         let all = join_all(ROWS.iter().map(|row| Followed::make(row, &shop))).await;
         join_all(all.iter().map(|it| it.workload.until_recorded())).await;
         Some(Self {
@@ -63,7 +69,13 @@ impl Matrix {
 
     /// The same with a watcher that has these flags.
     async fn with_flags(self, flags: &[&str]) -> Self {
+        self.with_flags_after(async |_| {}, flags).await
+    }
+
+    /// The same after something that happens while there is no watcher.
+    async fn with_flags_after(self, action: impl AsyncFnOnce(&Shop), flags: &[&str]) -> Self {
         self.watcher.stop().await;
+        action(&self.shop).await;
         let watcher = watcher(&self.ground, self.strategy, flags).await;
         Self { watcher, ..self }
     }
@@ -87,9 +99,19 @@ impl Matrix {
         what: &str,
         action: impl Future<Output = ()>,
     ) {
-        let before = self.restarts().await.into_iter();
-        let expected: Restarts = before.map(|(name, it)| (name, it + times(name))).collect();
+        let expected = self.restarts_and(times).await;
         action.await;
+        self.until_restarts_are(expected, what).await;
+    }
+
+    /// Those that there are, and so many more.
+    async fn restarts_and(&self, times: impl Fn(&str) -> u64) -> Restarts {
+        let now = self.restarts().await.into_iter();
+        now.map(|(name, it)| (name, it + times(name))).collect()
+    }
+
+    /// Waits until they are these, and stay so.
+    async fn until_restarts_are(&self, expected: Restarts, what: &str) {
         until(what, async || {
             let now = self.restarts().await;
             let is_due = now.iter().all(|(name, it)| *it >= expected[name]);
@@ -115,6 +137,22 @@ fn ignored() -> Value {
     json!({ IGNORE: "true" })
 }
 
+/// Every template but those of Jobs and CronJobs has Reloader's variable of the Secret, if it is written at all.
+async fn tells_by_variables(matrix: &Matrix) {
+    let content = [("password", "two"), ("user", "app")];
+    let content = content.map(|(key, value)| (key, Encoding::Binary, value.as_bytes()));
+    let hash = ContentHash::of(SourceKind::Secret, &content).to_string();
+    let variable = json!({ "name": "STAKATER_DB_SECRET", "value": hash });
+    let is_written = |it: &&Followed| matches!(it.row.count, Count::Revisions | Count::Writes);
+    for it in matrix.all.iter().filter(is_written) {
+        let variables = it.variables().await;
+        let has_it = variables
+            .as_array()
+            .is_some_and(|all| all.contains(&variable));
+        assert!(has_it, "{}: {variables}", it.row.name);
+    }
+}
+
 /// What every workload does, unless flags say otherwise.
 async fn only_content_restarts(matrix: &Matrix) {
     let shop = &matrix.shop;
@@ -123,6 +161,9 @@ async fn only_content_restarts(matrix: &Matrix) {
     assert!(adopted.values().all(|times| *times == 0), "{adopted:?}");
     let secret = shop.set_password("two");
     matrix.restarts_each(1, "content of a Secret", secret).await;
+    if matrix.strategy == "env-vars" {
+        tells_by_variables(matrix).await;
+    }
     let config_map = shop.set_config_map("app", &[("level", "debug")]);
     matrix
         .restarts_each(1, "content of a ConfigMap", config_map)
@@ -130,23 +171,54 @@ async fn only_content_restarts(matrix: &Matrix) {
     let back = shop.set_password("one");
     matrix.restarts_each(1, "earlier content", back).await;
     let metadata = json!({ "labels": { "a": "b" }, "annotations": { "c": "d" } });
-    let metadata = shop.annotate_secret("db", metadata);
+    let metadata = async {
+        shop.annotate_secret("db", metadata.clone()).await;
+        let metadata = json!({ "metadata": metadata });
+        shop.patch_config_map("app", metadata).await;
+    };
     matrix.restarts_each(0, "metadata", metadata).await;
-    let again = shop.set_password("one");
+    let again = async {
+        shop.set_password("one").await;
+        shop.set_config_map("app", &[("level", "debug")]).await;
+    };
     matrix.restarts_each(0, "the same content", again).await;
-    let deletion = shop.delete_secret("db");
+}
+
+/// No coming or going of a source does, nor what is ignored or excluded.
+async fn the_rest_does_not(matrix: &Matrix) {
+    let shop = &matrix.shop;
+    let deletion = async {
+        shop.delete_secret("db").await;
+        shop.delete_config_map("app").await;
+    };
     matrix.restarts_each(0, "a deletion", deletion).await;
-    let return_ = shop.set_password("one");
+    let return_ = async {
+        shop.set_password("one").await;
+        shop.set_config_map("app", &[("level", "debug")]).await;
+    };
     matrix
         .restarts_each(0, "its return with the same content", return_)
         .await;
-    let arrival = shop.set_secret("late", &[("a", "one")]);
+    let arrival = async {
+        shop.set_secret("late", &[("a", "one")]).await;
+        shop.set_config_map("late", &[("a", "one")]).await;
+    };
     matrix.restarts_each(0, "an arrival", arrival).await;
     let change = shop.set_secret("late", &[("a", "two")]);
     matrix.restarts_each(1, "a change after it", change).await;
-    let ignored = shop.set_annotated_secret("ignored", ignored(), &[("a", "two")]);
+    let change = shop.set_config_map("late", &[("a", "two")]);
+    matrix.restarts_each(1, "a change after it", change).await;
+    let ignored = async {
+        let data = [("a", "two")];
+        shop.set_annotated_secret("ignored", ignored(), &data).await;
+        shop.patch_config_map("ignored", json!({ "data": { "a": "two" } }))
+            .await;
+    };
     matrix.restarts_each(0, "an ignored source", ignored).await;
-    let excluded = shop.set_secret("excluded", &[("a", "two")]);
+    let excluded = async {
+        shop.set_secret("excluded", &[("a", "two")]).await;
+        shop.set_config_map("excluded", &[("a", "two")]).await;
+    };
     matrix
         .restarts_each(0, "an excluded source", excluded)
         .await;
@@ -155,9 +227,19 @@ async fn only_content_restarts(matrix: &Matrix) {
 /// What other flags make of it. Nothing happens because of the flags themselves.
 async fn flags_add_to_it(matrix: Matrix) {
     let comings_and_goings = ["--reload-on-create=true", "--reload-on-delete", "true"];
-    let matrix = matrix.with_flags(&comings_and_goings).await;
+    let once_more = matrix.restarts_and(|_| 1).await;
+    let change = async |shop: &Shop| shop.set_password("three").await;
+    let matrix = matrix.with_flags_after(change, &comings_and_goings).await;
+    matrix
+        .until_restarts_are(once_more, "content while the watcher is down")
+        .await;
     let shop = &matrix.shop;
-    matrix.restarts_each(0, "other flags", async {}).await;
+    let deletion = shop.delete_config_map("app");
+    matrix.restarts_each(1, "a deletion", deletion).await;
+    let return_ = shop.set_config_map("app", &[("level", "debug")]);
+    matrix.restarts_each(1, "its return", return_).await;
+    let arrival = shop.set_config_map("later", &[("a", "one")]);
+    matrix.restarts_each(1, "an arrival", arrival).await;
     let deletion = shop.delete_secret("db");
     matrix.restarts_each(1, "a deletion", deletion).await;
     let return_ = shop.set_password("one");
@@ -175,6 +257,7 @@ async fn flags_add_to_it(matrix: Matrix) {
 async fn holds(strategy: &'static str) {
     if let Some(matrix) = Matrix::open(strategy).await {
         only_content_restarts(&matrix).await;
+        the_rest_does_not(&matrix).await;
         flags_add_to_it(matrix).await;
     }
 }

@@ -5,7 +5,7 @@ use kube::{
     api::{DynamicObject, ListParams, WatchEvent, WatchParams},
     core::ObjectMeta,
 };
-use restamp::stamp::annotations::{AUTO, ROLLOUT_STRATEGY, SECRET_EXCLUDE};
+use restamp::stamp::annotations::{AUTO, CONFIG_MAP_EXCLUDE, ROLLOUT_STRATEGY, SECRET_EXCLUDE};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -119,8 +119,9 @@ pub const ROWS: [Row; 9] = [
     },
 ];
 
-/// What each of them uses.
+/// What each of them uses, of Secrets and of ConfigMaps.
 const SECRETS: [&str; 5] = ["db", "ignored", "excluded", "late", "later"];
+const CONFIG_MAPS: [&str; 5] = ["app", "ignored", "excluded", "late", "later"];
 
 fn run_once(mut template: Value) -> Value {
     template["spec"]["restartPolicy"] = json!("Never");
@@ -131,15 +132,17 @@ impl Row {
     pub fn manifest(&self) -> Value {
         let labels = json!({ "app": self.name });
         let secrets = SECRETS.map(|name| json!({ "secretRef": { "name": name } }));
-        let config_map = json!({ "configMapRef": { "name": "app" } });
-        let env_from: Vec<_> = secrets.into_iter().chain([config_map]).collect();
+        let config_maps = CONFIG_MAPS.map(|name| json!({ "configMapRef": { "name": name } }));
+        let env_from: Vec<_> = secrets.into_iter().chain(config_maps).collect();
         let mut template = pod(json!({ "envFrom": env_from }));
         template["metadata"]["labels"] = labels.clone();
         template["spec"]["nodeSelector"] = json!({ "there": "is-none" });
         let (group, version, kind) = self.gvk;
         let mut manifest = json!({
             "apiVersion": format!("{group}/{version}"), "kind": kind,
-            "metadata": { "name": self.name, "annotations": { AUTO: "true", SECRET_EXCLUDE: "excluded" } },
+            "metadata": { "name": self.name, "annotations": {
+                AUTO: "true", SECRET_EXCLUDE: "excluded", CONFIG_MAP_EXCLUDE: "excluded",
+            } },
             "spec": (self.spec)(template, labels),
         });
         if let Some(strategy) = self.rollout_strategy {
@@ -166,6 +169,12 @@ impl Followed {
             workload,
             first,
         }
+    }
+
+    /// The variables of its container.
+    pub async fn variables(&self) -> Value {
+        let now = self.workload.get().await;
+        self.workload.template_of(&now)["spec"]["containers"][0]["env"].clone()
     }
 
     /// How often it was restarted since it was made.

@@ -169,10 +169,27 @@ impl Shop {
             .expect("it is there");
     }
 
+    /// Deletes a ConfigMap.
+    pub async fn delete_config_map(&self, name: &str) {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        api.delete(name, &DeleteParams::default())
+            .await
+            .expect("it is there");
+    }
+
     /// Merges into a Secret's metadata.
     pub async fn annotate_secret(&self, name: &str, metadata: Value) {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
         let patch = Patch::Merge(json!({ "metadata": metadata }));
+        api.patch(name, &PatchParams::default(), &patch)
+            .await
+            .expect("it can be patched");
+    }
+
+    /// Merges into a ConfigMap.
+    pub async fn patch_config_map(&self, name: &str, patch: Value) {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let patch = Patch::Merge(patch);
         api.patch(name, &PatchParams::default(), &patch)
             .await
             .expect("it can be patched");
