@@ -30,7 +30,9 @@ async fn a_release_from_install_to_uninstall() {
     let shop = Shop::injected_on(&ground, "nodes").await;
     changes_and_deploys(&shop, &release).await;
     pods_run_on_what_is_live(&ground).await;
+    let before = shop.revisions().await;
     nothing_is_refused(&ground, &release).await;
+    assert_eq!(shop.revisions().await, before, "no workload rolls by that");
     a_leader_dies(&shop, &release).await;
     uninstalled(&shop, &release).await;
     issued::cert_manager_renews_and_makes_room(&ground).await;

@@ -143,10 +143,16 @@ async fn jobs_that_may_not_be_made_or_deleted_are_named_and_made_again_once_they
             if right.0 == "delete" && row.gvk.2 == "CronJob" {
                 continue;
             }
-            site.roles.all_but(right).await;
-            site.shop.set_password(&format!("{}-{n}", row.name)).await;
             let told = format!("may not {} jobs.batch", right.0);
-            until_logged(&site.watcher, &told).await;
+            let count = || site.watcher.log().matches(&told).count();
+            site.roles.all_but(right).await;
+            let before = count();
+            site.shop.set_password(&format!("{}-{n}", row.name)).await;
+            until("it is told once more", async || match count() {
+                more if more > before => Ok(()),
+                _ => Err(site.watcher.log()),
+            })
+            .await;
             site.roles.all().await;
             until_current(&site.shop, row).await;
         }
