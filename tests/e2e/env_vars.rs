@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Ground, Shop,
-    ground::SYSTEM,
     rollouts::each,
     shop::{Name, pod},
 };
@@ -41,9 +40,9 @@ async fn with_env_vars_a_change_is_told_by_reloaders_variable() {
     let Some(ground) = Ground::own("env-vars").await else {
         return;
     };
-    let kubeconfig = ground.kubeconfig_of(SYSTEM, "restamp-watcher").await;
-    let watcher = ground.watcher_with("env-vars", &kubeconfig, &["--reload-strategy=env-vars"]);
-    watcher.until_leading().await;
+    let watcher = ground
+        .leading_watcher_with("env-vars", &["--reload-strategy=env-vars"])
+        .await;
     let shop = Shop::open(&ground, "env-vars").await;
     shop.set_secret("db", &[("password", "one")]).await;
     for name in ALL {

@@ -13,7 +13,6 @@ use tokio::net::TcpListener;
 
 use crate::support::{
     Ground, Shop,
-    ground::SYSTEM,
     replica::Replica,
     rollouts::Rollouts,
     shop::{Name, pod, web_pod},
@@ -27,9 +26,7 @@ const OUT: Name<'static> = ("DaemonSet", "out");
 
 /// A watcher with flags that leads, and its shop.
 async fn shop_of(ground: &Ground, name: &str, flags: &[&str]) -> (Replica, Shop) {
-    let kubeconfig = ground.kubeconfig_of(SYSTEM, "restamp-watcher").await;
-    let watcher = ground.watcher_with(name, &kubeconfig, flags);
-    watcher.until_leading().await;
+    let watcher = ground.leading_watcher_with(name, flags).await;
     let shop = Shop::open(ground, name).await;
     for secret in ["db", "other"] {
         shop.set_secret(secret, &[("password", "one")]).await;
@@ -111,9 +108,7 @@ async fn every_annotation_counts_under_its_other_name_alone() {
         "--pause-deployment-annotation=example.com/pause",
         "--log-format=json",
     ];
-    let kubeconfig = ground.kubeconfig_of(SYSTEM, "restamp-watcher").await;
-    let watcher = ground.watcher_with("names", &kubeconfig, &flags);
-    watcher.until_leading().await;
+    let watcher = ground.leading_watcher_with("names", &flags).await;
     let shop = Shop::open(&ground, "names").await;
     let found = json!({ "example.com/match": "true" });
     let set_password = async |password| {
@@ -167,9 +162,7 @@ async fn flags_without_effect_are_warned_about_and_the_others_beside_them_count(
         "--enable-pprof",
     ];
     let flags = [&flags[..], &WITHOUT_EFFECT].concat();
-    let kubeconfig = ground.kubeconfig_of(SYSTEM, "restamp-watcher").await;
-    let watcher = ground.watcher_with("legacy", &kubeconfig, &flags);
-    watcher.until_leading().await;
+    let watcher = ground.leading_watcher_with("legacy", &flags).await;
     let log = watcher.log();
     for flag in WITHOUT_EFFECT {
         let (name, _) = flag.split_once('=').expect("a value");
@@ -266,13 +259,11 @@ async fn kinds_can_be_ignored_and_a_webhook_told_in_the_place_of_restarts() {
     let Some(ground) = Ground::own("fewer kinds").await else {
         return;
     };
-    let kubeconfig = ground.kubeconfig_of(SYSTEM, "restamp-watcher").await;
     let flags = [
         "--resources-to-ignore=configmaps",
         "--ignored-workload-types=cronjobs,jobs",
     ];
-    let watcher = ground.watcher_with("fewer", &kubeconfig, &flags);
-    watcher.until_leading().await;
+    let watcher = ground.leading_watcher_with("fewer", &flags).await;
     let shop = Shop::open(&ground, "fewer").await;
     shop.set_password("one").await;
     shop.set_config_map("app", &[("level", "info")]).await;
@@ -306,8 +297,9 @@ async fn kinds_can_be_ignored_and_a_webhook_told_in_the_place_of_restarts() {
     watcher.stop().await;
 
     let (url, told) = hook().await;
-    let watcher = ground.watcher_with("hook", &kubeconfig, &["--webhook-url", &url]);
-    watcher.until_leading().await;
+    let watcher = ground
+        .leading_watcher_with("hook", &["--webhook-url", &url])
+        .await;
     let db = json!({
         "webhook": "update successful", "type": "SECRET", "namespace": shop.namespace, "name": "db",
         "change": "updated",

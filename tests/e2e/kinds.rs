@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Ground, Shop,
-    ground::SYSTEM,
     rollouts::Rollouts,
     shop::{Name, pod},
     wait::until,
@@ -71,9 +70,7 @@ async fn a_kind_that_is_given_is_followed_as_soon_as_it_is_served_and_as_long_as
     let Some(ground) = Ground::own("a kind of one's own").await else {
         return;
     };
-    let kubeconfig = ground.kubeconfig_of(SYSTEM, "restamp-watcher").await;
-    let watcher = ground.watcher_with("kinds", &kubeconfig, &[WIDGET_FLAG]);
-    watcher.until_leading().await;
+    let watcher = ground.leading_watcher_with("kinds", &[WIDGET_FLAG]).await;
     let shop = Shop::open(&ground, "kinds").await;
     shop.set_secret("db", &[("password", "one")]).await;
     another_version(&ground, &shop).await;

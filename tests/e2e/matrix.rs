@@ -15,9 +15,7 @@ use restamp::stamp::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{
-    Ground, Shop, ground::SYSTEM, replica::Replica, wait::until, workload::WIDGET_FLAG,
-};
+use crate::support::{Ground, Shop, replica::Replica, wait::until, workload::WIDGET_FLAG};
 use rows::{CRON_JOB_NAME, Count, Followed, ROWS};
 
 /// What is not built in.
@@ -125,12 +123,9 @@ impl Matrix {
 }
 
 async fn watcher(ground: &Ground, strategy: &str, flags: &[&str]) -> Replica {
-    let kubeconfig = ground.kubeconfig_of(SYSTEM, "restamp-watcher").await;
     let strategy = format!("--reload-strategy={strategy}");
     let flags = [&[WIDGET_FLAG, &strategy], flags].concat();
-    let watcher = ground.watcher_with("matrix", &kubeconfig, &flags);
-    watcher.until_leading().await;
-    watcher
+    ground.leading_watcher_with("matrix", &flags).await
 }
 
 fn ignored() -> Value {

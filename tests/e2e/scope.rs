@@ -162,9 +162,7 @@ async fn namespaces_are_followed_by_name_and_as_long_as_they_have_a_label() {
         &format!("--namespaces-to-ignore=none,{}", ignored.namespace),
         "--namespace-selector=\"env:prod\"",
     ];
-    let kubeconfig = ground.kubeconfig_of(SYSTEM, ACCOUNT).await;
-    let watcher = ground.watcher_with("selecting", &kubeconfig, &flags);
-    watcher.until_leading().await;
+    let watcher = ground.leading_watcher_with("selecting", &flags).await;
     let [one, two] = [
         Shop::empty(&ground, "one", followed.clone()).await,
         Shop::empty(&ground, "two", followed).await,
@@ -215,9 +213,7 @@ async fn sources_are_followed_as_long_as_they_have_a_label() {
         return;
     };
     let flags = ["--resource-label-selector=follow!=no"];
-    let kubeconfig = ground.kubeconfig_of(SYSTEM, ACCOUNT).await;
-    let watcher = ground.watcher_with("labels", &kubeconfig, &flags);
-    watcher.until_leading().await;
+    let _watcher = ground.leading_watcher_with("labels", &flags).await;
     let shop = Shop::stocked(&ground, "labels").await;
     let no = Some("no");
 

@@ -9,7 +9,7 @@ use restamp::stamp::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Ground, Shop, ground::SYSTEM, rollouts::Rollouts, shop::pod};
+use crate::support::{Ground, Shop, rollouts::Rollouts, shop::pod};
 
 const KINDS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
 /// Where Reloader is.
@@ -177,7 +177,6 @@ async fn fifty_workloads_of_reloader_switch_without_a_rollout_and_go_on() {
     install_reloader(&ground, TOOLS).await;
 
     migration_is_told(&ground, &shop).await;
-    let kubeconfig = ground.kubeconfig_of(SYSTEM, "restamp-watcher").await;
     let flags = [
         "--log-level=debug",
         "--reload-on-delete=true",
@@ -185,8 +184,7 @@ async fn fifty_workloads_of_reloader_switch_without_a_rollout_and_go_on() {
     ];
     let mut watcher = None;
     let switch = async {
-        let started = ground.watcher_with("switch", &kubeconfig, &flags);
-        started.until_leading().await;
+        let started = ground.leading_watcher_with("switch", &flags).await;
         watcher = Some(started);
     };
     let rolled = shop.rollouts(switch).await;
@@ -239,10 +237,8 @@ async fn restart_as_reloader(shop: &Shop, secret: &str, password: &str) {
 
 /// Has a Restamp with that strategy restart every workload once, and ends it.
 async fn restart_all(ground: &Ground, shop: &Shop, strategy: &str) {
-    let kubeconfig = ground.kubeconfig_of(SYSTEM, "restamp-watcher").await;
     let flags = [strategy, &format!("--namespaces={}", shop.namespace)];
-    let watcher = ground.watcher_with("going-back", &kubeconfig, &flags);
-    watcher.until_leading().await;
+    let watcher = ground.leading_watcher_with("going-back", &flags).await;
     for number in 0..WORKLOADS {
         let name = format!("w{number}");
         shop.until_recorded(&[(kind_of(number), &name)]).await;

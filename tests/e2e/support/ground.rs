@@ -306,7 +306,13 @@ impl Ground {
 
     /// A watcher that leads.
     pub async fn leading_watcher(&self, name: &str) -> Replica {
-        let watcher = self.watcher(name).await;
+        self.leading_watcher_with(name, &[]).await
+    }
+
+    /// A watcher with more flags that leads.
+    pub async fn leading_watcher_with(&self, name: &str, flags: &[&str]) -> Replica {
+        let kubeconfig = self.kubeconfig_of(SYSTEM, "restamp-watcher").await;
+        let watcher = self.watcher_with(name, &kubeconfig, flags);
         watcher.until_leading().await;
         watcher
     }
