@@ -11,7 +11,7 @@ use super::{
     scope::ScopeArgs,
 };
 use crate::{
-    cluster::kind::{Kinds, WorkloadKind},
+    cluster::kind::{KINDS, Kinds, WorkloadKind},
     stamp::{
         policy::parse_bool,
         settings::{PolicySettings, ReloadStrategy},
@@ -89,12 +89,34 @@ impl PolicyArgs {
                 "--resources-to-ignore leaves nothing to follow; name one kind only".to_owned(),
             );
         }
+        if let Some(kind) = self.given_twice() {
+            return Err(format!(
+                "--workload-kind: {} is followed already, or given with another version or path; give each kind once",
+                kind.resource()
+            ));
+        }
         match self.keys.ambiguous() {
             Some(key) => Err(format!(
                 "two annotations are called {key:?}; name each differently"
             )),
             None => Ok(settings),
         }
+    }
+
+    /// A kind that another one contradicts, which is built in or was given before.
+    fn given_twice(&self) -> Option<&'static WorkloadKind> {
+        let given = self.workload_kind.iter().copied();
+        let mut numbered = given.clone().enumerate();
+        let contradicted = numbered.find(|(at, kind)| {
+            let before = KINDS.iter().chain(given.clone().take(*at));
+            let is_same = |other: &WorkloadKind| {
+                other.group == kind.group
+                    && (other.plural == kind.plural || other.kind == kind.kind)
+                    && other != *kind
+            };
+            before.into_iter().any(is_same)
+        });
+        contradicted.map(|(_, kind)| kind)
     }
 
     /// The types of workload that are ignored, by Reloader's names.
@@ -253,6 +275,31 @@ mod tests {
             "--resources-to-ignore=configmaps",
         ];
         assert!(ignored(&both).unwrap_err().contains("leaves nothing"));
+    }
+
+    #[test]
+    fn a_kind_cannot_be_given_in_two_ways() {
+        let widget = "--workload-kind=a.example/v1/widgets/Widget=spec.template";
+        parse(&[widget, widget]).unwrap();
+        parse(&[
+            widget,
+            "--workload-kind=b.example/v1/widgets/Widget=spec.template",
+        ])
+        .unwrap();
+        for args in [
+            &["--workload-kind=apps/v1/deployments/Deployment=spec.other"][..],
+            &[
+                widget,
+                "--workload-kind=a.example/v1/widgets/Widget=spec.other",
+            ],
+            &[
+                widget,
+                "--workload-kind=a.example/v2/widgets/Widget=spec.template",
+            ],
+        ] {
+            let error = parse(args).unwrap_err();
+            assert!(error.contains("give each kind once"), "{error}");
+        }
     }
 
     #[test]
