@@ -85,6 +85,15 @@ impl Driver<'_> {
         created.expect("it can be created");
     }
 
+    /// Deletes a class, and makes it again once Restamp has dealt with that.
+    async fn replace_class(&self, name: &str) {
+        let api = self.api("SecretProviderClass");
+        let deleted = api.delete(name, &DeleteParams::default()).await;
+        deleted.expect("it was there");
+        self.until_quiet().await;
+        self.add_class(name).await;
+    }
+
     async fn annotate_class(&self, name: &str, metadata: Value) {
         let patch = Patch::Merge(json!({ "metadata": metadata }));
         let api = self.api("SecretProviderClass");
@@ -260,11 +269,12 @@ async fn a_rotation_is_one_rollout_with_the_real_definitions() {
     deleted.expect("it was there");
     let pods = driver.mount_all(3, "2").await;
     driver.until_quiet().await;
-    assert_eq!(
-        driver.rollouts(WEB).await,
-        1,
-        "labels, and pods that come and go"
-    );
+    let after_pods = driver.rollouts(WEB).await;
+    assert_eq!(after_pods, 1, "labels, and pods that come and go");
+
+    driver.replace_class("vault").await;
+    driver.until_quiet().await;
+    assert_eq!(driver.rollouts(WEB).await, 1, "a class that goes and comes");
 
     driver.rotate(&pods[1], "vault", "1").await;
     driver.rotate(&pods[2], "vault", "1").await;
