@@ -37,10 +37,15 @@ IMAGE_ARGS = --tag $(IMAGE) --iidfile $(IMAGE_DIR)/id --build-arg REVISION=$(she
 # The time of everything in it.
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 
+# The same once more, in another folder, to compare them.
+IMAGE_AGAIN := $(IMAGE_DIR)/again
+
 # What pods of tests run on real nodes; the first keeps the namespaces of each open.
 TOOLS_DIR := $(IMAGE_DIR)/tools
 TOOLS_IMAGES := pause:restamp app:1 app:2
 TOOLS_FILES := $(foreach name,$(TOOLS_IMAGES),$(TOOLS_DIR)/$(subst :,-,$(name)).tar)
+# Runs commands where there can be real nodes. Where there should be, but what they need cannot be installed, it fails.
+with_nodes = $(CLUSTER) nodes; case $$? in 0) $(1);; 3) ;; *) exit 1;; esac
 NODES_TESTS := $(CARGO) test --locked --features e2e --test e2e -- nodes:: --nocapture
 
 # Where `dev-certs` writes, and for which hosts; without any, for those of the webhook.
@@ -50,7 +55,7 @@ DEV_HOSTS ?=
 .DEFAULT_GOAL := help
 # The steps of `test` say more in order, and cargo uses every core by itself.
 .NOTPARALLEL:
-.PHONY: help build image image-root image-by-buildah image-by-docker image-check demo cluster dev-certs test test-core test-unit test-scripts mutants fuzz e2e e2e-nodes tools-images chart bench-admission ground fmt fmt-check lint lint-workflows deny advisories doc clean needs-rust needs-image-tool needs-python needs-go
+.PHONY: help build image image-root image-by-buildah image-by-docker image-check image-again demo cluster dev-certs test test-core test-unit test-scripts test-image mutants fuzz e2e e2e-nodes tools-images chart bench-admission ground fmt fmt-check lint lint-workflows deny advisories doc clean needs-rust needs-image-tool needs-python needs-go
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +88,14 @@ image-by-docker:
 image-check: image ## Check that image: what is in it, and that it runs on a real API server
 	E2E_IMAGE=$(CURDIR)/$(IMAGE_FILE) $(WITH_CLUSTER) $(CARGO) test --locked --features e2e --test e2e -- image::
 
+# Only the folder differs: what cargo built in it stays, and is built anew where its sources are newer.
+image-again: image ## Build that image in another folder, and check that it is the same
+	mkdir -p $(IMAGE_AGAIN)
+	find $(IMAGE_AGAIN) -mindepth 1 -maxdepth 1 ! -name target -exec rm -rf {} +
+	tar --create --exclude ./target --exclude ./.git . | tar --extract --directory $(IMAGE_AGAIN)
+	$(MAKE) --directory $(IMAGE_AGAIN) image IMAGE=$(IMAGE)-again
+	cmp $(IMAGE_DIR)/id $(IMAGE_AGAIN)/$(IMAGE_DIR)/id
+
 demo: needs-rust ## Watch Restamp at work on a real API server
 	$(CARGO) build --locked --bin restamp
 	$(WITH_CLUSTER) $(CARGO) run --locked --example demo
@@ -93,7 +106,7 @@ cluster: needs-rust ## Start a control plane, print its kubeconfig, and keep it 
 dev-certs: needs-rust ## Make a CA and a serving certificate in DEV_CERTS, for DEV_HOSTS
 	$(CARGO) run --locked --package restamp-dev-certs -- --out $(DEV_CERTS) $(addprefix --host ,$(DEV_HOSTS))
 
-test: fmt-check ground lint lint-workflows deny test-scripts test-unit e2e chart e2e-nodes ## Everything that a change has to pass
+test: fmt-check ground lint lint-workflows deny test-scripts test-unit e2e chart test-image e2e-nodes ## Everything that a change has to pass
 
 test-core: needs-rust ## The tests of the pure core, in seconds
 	$(CARGO) test --locked --lib stamp::
@@ -103,6 +116,10 @@ test-unit: needs-rust ## Every test that needs no cluster
 
 test-scripts: needs-rust needs-python ## The tests of scripts/
 	$(PYTHON) -B scripts/tests.py
+
+test-image: ## image-check and image-again, where an image can be built
+	@if [ -n "$(IMAGE_TOOL)" ] && $(IMAGE_TOOL) info >/dev/null; then $(MAKE) image-check image-again; \
+	else echo "skipped: image-check and image-again need buildah or docker, and the right to use it" >&2; fi
 
 mutants: needs-rust needs-python ground ## Take out each feature of docs/compatibility.md, and see its tests fail; ONLY=TEXT for some
 	$(PYTHON) scripts/mutants $(if $(ONLY),'--only=$(ONLY)')
@@ -118,7 +135,7 @@ e2e: needs-rust ## The tests on a real API server, or on the cluster of E2E_KUBE
 
 e2e-nodes: needs-rust ## The tests on real nodes, that run containers; needs root, and says so where there can be none
 ifndef E2E_KUBECONFIG
-	if $(CLUSTER) nodes; then $(MAKE) image-check tools-images; fi
+	$(call with_nodes,$(MAKE) image tools-images)
 endif
 	$(CARGO) test --locked --features e2e --test e2e --no-run
 	$(CLUSTER) exec --with helm --with cert-manager --with nodes $(addprefix --image ,$(IMAGE_FILE) $(TOOLS_FILES)) -- $(NODES_TESTS)
@@ -141,7 +158,7 @@ bench-admission: needs-rust ## What the webhook adds to a CREATE (docs/benchmark
 ground: needs-rust
 ifndef E2E_KUBECONFIG
 	$(CLUSTER) build --with helm --with cert-manager --with prometheus
-	if $(CLUSTER) nodes; then $(CLUSTER) build --with nodes; fi
+	$(call with_nodes,$(CLUSTER) build --with nodes)
 endif
 
 fmt: needs-rust ## Format the code

@@ -27,7 +27,7 @@ enum Action {
     },
     /// Say whether there can be real nodes here, and install what is missing for them where that is one command.
     ///
-    /// Exits with 1 and the reason if there can be none.
+    /// Exits with 3 and the reason if there can be none, and with 1 if what is missing cannot be installed.
     Nodes,
     /// Start a cluster, say where it is, and run it until standard input ends.
     ///
@@ -48,6 +48,9 @@ enum Action {
     Exec(Wanted),
 }
 
+/// The exit code of `nodes` where there can be none.
+const NO_NODES: u8 = 3;
+
 /// What not every user of the cluster needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum With {
@@ -57,7 +60,7 @@ pub(crate) enum With {
     CertManager,
     /// `check-rules` in PATH, which checks rules as `promtool check rules` does.
     Prometheus,
-    /// Real nodes in the place of simulated ones, in namespaces of their own. Needs root; where it cannot be had, the
+    /// Real nodes in the place of simulated ones, in namespaces of their own. Needs root; where they cannot be had, the
     /// command runs without a cluster and finds the reason in E2E_NO_NODES.
     Nodes,
 }
@@ -78,7 +81,7 @@ impl With {
 pub(crate) fn run() -> Result<u8> {
     match Cli::parse().command {
         Action::Build { with } => build(&with).map(|()| 0),
-        Action::Nodes => Ok(nodes()),
+        Action::Nodes => nodes(),
         Action::Up { dir, stay } => runtime()?.block_on(up::run(dir.as_deref(), stay)),
         Action::Exec(wanted) => runtime()?.block_on(exec::run(&wanted)),
     }
@@ -96,12 +99,12 @@ fn build(with: &[With]) -> Result<()> {
     Ok(())
 }
 
-fn nodes() -> u8 {
-    let problem = requirements::problem();
+fn nodes() -> Result<u8> {
+    let problem = requirements::problem()?;
     if let Some(problem) = &problem {
         say(format_args!("no real nodes: {problem}"));
     }
-    u8::from(problem.is_some())
+    Ok(problem.map_or(0, |_| NO_NODES))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

@@ -103,7 +103,7 @@ pub(crate) async fn run(wanted: &Wanted) -> Result<u8> {
         command.env(CERT_MANAGER_FOLDER, binaries.dir());
     }
     if wanted.has(With::Nodes) && wanted.inside.is_none() {
-        return match requirements::problem() {
+        return match requirements::problem()? {
             None => run_inside(wanted).await,
             Some(problem) => {
                 say(format_args!("without real nodes: {problem}"));
