@@ -142,13 +142,14 @@ chmod +x "$GOBIN/kind"; echo "go $*"
             lines = ran.stdout.splitlines()
             loaded = [line for line in lines if line.startswith("kind load image-archive target/image/")]
             self.assertGreaterEqual(len(loaded), 2)
-            installed, created, built, released, tested, deleted = [line for line in lines if line not in loaded]
+            installed, created, built, rendered, released, tested, deleted = [line for line in lines if line not in loaded]
             self.assertEqual(installed, "go install sigs.k8s.io/kind@v0.33.0")
             kubeconfig, name = re.fullmatch(
                 "kind create cluster --image kindest/node:v1.37.0 --config .*/nodes.yaml --kubeconfig (.*) --wait 3m --name (.*)",
                 created,
             ).groups()
             self.assertEqual(built.strip(), "make image tools-images")
+            self.assertEqual(rendered, f"make chart {kubeconfig} 172.18.0.1")
             self.assertEqual(released, f"make e2e-nodes {kubeconfig} 172.18.0.1")
             self.assertEqual(tested, f"make e2e {kubeconfig} 172.18.0.1")
             self.assertEqual(deleted, f"kind delete cluster --name {name}")

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::OnceLock};
 
-use restamp_test_cluster::{cert_manager, install::Process};
+use restamp_test_cluster::{cert_manager, install::Process, skipped};
 use serde_json::Value;
 
 use super::{
@@ -26,7 +26,9 @@ pub fn served(test: &str) -> Option<&'static PathBuf> {
         Some(folder)
     });
     if folder.is_none() {
-        eprintln!("skipped: {test}: there is no cert-manager beside a cluster of ours");
+        skipped(format_args!(
+            "{test}: there is no cert-manager beside a cluster of ours"
+        ));
     }
     folder.as_ref()
 }

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use restamp_test_cluster::skipped;
+
 /// Helm 4 and Helm 3, as `make chart` has them in PATH.
 pub const HELMS: [&str; 2] = ["helm", "helm3"];
 /// The oldest Kubernetes that the chart is for.
@@ -50,6 +52,16 @@ pub fn kubeconfig() -> PathBuf {
     given
         .expect("no cluster: run `make chart`, or set E2E_KUBECONFIG")
         .into()
+}
+
+/// Whether the cluster is one of `make chart`, whose nodes take every pod for ready and run none. Says what is skipped
+/// on another, where nothing has the images, or the API server may not reach this machine.
+pub fn nodes_are_simulated() -> bool {
+    let simulated = env::var_os("E2E_CLUSTER_BIN").is_some();
+    if !simulated {
+        skipped("it needs simulated nodes, as `make chart` has without E2E_KUBECONFIG");
+    }
+    simulated
 }
 
 /// One of [`HELMS`], about the chart and the cluster.

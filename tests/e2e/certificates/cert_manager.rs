@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use restamp_test_cluster::{cert_manager, install::Process};
+use restamp_test_cluster::{cert_manager, install::Process, skipped};
 use serde_json::json;
 
 use super::{
@@ -90,7 +90,9 @@ impl CertManager {
 fn folder(test: &str) -> Option<PathBuf> {
     let folder = cert_manager::folder();
     if folder.is_none() {
-        eprintln!("skipped: {test} needs cert-manager beside a control plane of its own");
+        skipped(format_args!(
+            "{test} needs cert-manager beside a control plane of its own"
+        ));
     }
     folder
 }

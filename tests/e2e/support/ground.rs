@@ -15,7 +15,7 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use restamp_test_cluster::{SupervisedCluster, install};
+use restamp_test_cluster::{SupervisedCluster, install, skipped};
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
@@ -69,9 +69,9 @@ impl Ground {
         let shared = Self::get_shared().await;
         let webhook = shared.webhook.as_ref();
         if webhook.is_none() {
-            eprintln!(
-                "skipped: {test} needs E2E_WEBHOOK_HOST, where the API server can call this machine"
-            );
+            skipped(format_args!(
+                "{test} needs E2E_WEBHOOK_HOST, where the API server can call this machine"
+            ));
         }
         Some((shared.ground.clone(), webhook?))
     }
@@ -99,7 +99,7 @@ impl Ground {
     /// A cluster with nodes that run containers, and nothing of Restamp on it; nothing where there is none.
     pub async fn with_nodes(test: &str) -> Option<Ground> {
         if let Some(problem) = env::var_os("E2E_NO_NODES") {
-            eprintln!("skipped: {test}: {}", problem.display());
+            skipped(format_args!("{test}: {}", problem.display()));
             return None;
         }
         Some(Self::given())
@@ -128,7 +128,7 @@ impl Ground {
     /// As [`Ground::own`], without the manifests.
     pub async fn own_and_empty(test: &str) -> Option<Ground> {
         let Some(program) = env::var_os("E2E_CLUSTER_BIN").map(PathBuf::from) else {
-            eprintln!("skipped: {test} needs a control plane of its own");
+            skipped(format_args!("{test} needs a control plane of its own"));
             return None;
         };
         let permit = OWN.acquire().await.expect("never closed");

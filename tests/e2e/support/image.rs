@@ -9,6 +9,7 @@ use std::{
     process::Command,
 };
 
+use restamp_test_cluster::skipped;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -28,7 +29,9 @@ impl Image {
     /// The one that `E2E_IMAGE` names; nothing where there is none.
     pub fn given(test: &str) -> Option<Image> {
         let Some(archive) = env::var_os("E2E_IMAGE") else {
-            eprintln!("skipped: {test} needs an image, which `make image-check` makes");
+            skipped(format_args!(
+                "{test} needs an image, which `make image-check` makes"
+            ));
             return None;
         };
         let files = tempfile::Builder::new()
@@ -86,7 +89,9 @@ impl Image {
         let user = ["--map-user", "--map-group"].map(|option| format!("{option}={USER}"));
         let possible = Command::new("unshare").args(&user).arg("true").output();
         if !possible.is_ok_and(|output| output.status.success()) {
-            eprintln!("skipped: {test} needs unshare, and the right to make a user namespace");
+            skipped(format_args!(
+                "{test} needs unshare, and the right to make a user namespace"
+            ));
             return None;
         }
         set_mode_of_folders(&self.root(), 0o555);

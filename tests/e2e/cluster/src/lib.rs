@@ -9,6 +9,8 @@ pub mod install;
 pub mod kubeconfig;
 mod part;
 pub mod process;
+mod skip;
 
 pub use client::{Endpoints, SupervisedCluster};
 pub use part::Part;
+pub use skip::skipped;
