@@ -144,7 +144,7 @@ pub fn left_in(namespace: &str) -> Vec<String> {
 
 /// The objects of a release in no namespace that are there.
 fn left_in_cluster(release: &str) -> String {
-    let kinds = "clusterroles,clusterrolebindings,mutatingwebhookconfigurations,flowschemas,prioritylevelconfigurations,namespaces";
+    let kinds = "clusterroles,clusterrolebindings,mutatingwebhookconfigurations,flowschemas,prioritylevelconfigurations,priorityclasses,namespaces";
     let label = format!("app.kubernetes.io/instance={release}");
     printed(&kubectl(&["get", kinds, "-l", &label, "-o", "name"]))
 }

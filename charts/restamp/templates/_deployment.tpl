@@ -43,7 +43,10 @@ spec:
       {{- if kindIs "bool" $values.hostUsers }}
       hostUsers: {{ $values.hostUsers }}
       {{- end }}
-      {{- range $key := list "priorityClassName" "runtimeClassName" "schedulerName" }}
+      {{- with $values.priorityClassName | default (include "restamp.ownPriorityClass" .root) }}
+      priorityClassName: {{ . }}
+      {{- end }}
+      {{- range $key := list "runtimeClassName" "schedulerName" }}
       {{- with index $values $key }}
       {{ $key }}: {{ . }}
       {{- end }}

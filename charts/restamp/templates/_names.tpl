@@ -92,6 +92,13 @@ default
 {{- if and .Values.webhook.enabled (not .Values.reloader.webhookUrl) (include "restamp.hasReviewed" .) }}true{{ end -}}
 {{- end -}}
 
+{{/* The PriorityClass that the chart makes, where it makes objects of the cluster anyway; nothing where there is another. */}}
+{{- define "restamp.ownPriorityClass" -}}
+{{- if and (include "restamp.hasWebhook" .) (not .Values.reloader.deployment.priorityClassName) -}}
+{{- include "restamp.fullname" . -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The labels of a namespace that goes through the webhook; JSON. */}}
 {{- define "restamp.reviewedLabels" -}}
 {{- $selector := .Values.webhook.namespaceSelector -}}

@@ -27,12 +27,13 @@ const BY_CERT_MANAGER: &str = "manifests/cert-manager";
 const CERT_MANAGER: &str = "certs/cert-manager";
 
 /// The kinds that are in no namespace.
-const OF_THE_CLUSTER: [&str; 6] = [
+const OF_THE_CLUSTER: [&str; 7] = [
     "Namespace",
     "ClusterRole",
     "ClusterRoleBinding",
     "MutatingWebhookConfiguration",
     "FlowSchema",
+    "PriorityClass",
     "PriorityLevelConfiguration",
 ];
 
