@@ -167,7 +167,7 @@ impl Certificate {
             let problem = read().await.and_then(|pair| self.offer(&pair)).err();
             let problem = problem.map(|error| error.to_string());
             if let Some(problem) = problem.as_ref().filter(|_| problem != said) {
-                warn!(error = problem, "the serving certificate cannot be used");
+                warn!(error = %problem, "the serving certificate cannot be used");
             }
             said = problem;
             self.report(expiry, said.as_deref());
