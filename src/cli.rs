@@ -156,6 +156,9 @@ fn counting(metrics: &RequestMetrics) -> client::Observer {
     Arc::new(move |ended| {
         let method = ended.method.as_str();
         metrics.ended(method, ended.host, ended.status, ended.took);
+        if let Some(right) = ended.missing {
+            metrics.forbidden(right.verb, &right.resource);
+        }
     })
 }
 

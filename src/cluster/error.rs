@@ -62,7 +62,7 @@ impl Request {
                 Error::AlreadyExists { request }
             }
             kube::Error::Api(status) if status.is_conflict() => Error::Conflict { request },
-            kube::Error::Api(status) if status.is_forbidden() => Error::Forbidden {
+            kube::Error::Api(status) if lacks_right(&status) => Error::Forbidden {
                 request,
                 message: status.message,
             },
@@ -207,6 +207,15 @@ fn names_what_is_missing(status: &Status) -> bool {
         .as_ref()
         .is_some_and(|details| !details.name.is_empty());
     status.is_not_found() && named
+}
+
+/// Whether the API server says no for want of a right. Admission forbids things to those who have every right, too.
+pub(super) fn lacks_right(status: &Status) -> bool {
+    const OF_ADMISSION: [&str; 2] = ["exceeded quota", "denied the request"];
+    let is_of_admission = OF_ADMISSION
+        .iter()
+        .any(|words| status.message.contains(words));
+    status.is_forbidden() && !is_terminating(status) && !is_of_admission
 }
 
 fn is_terminating(status: &Status) -> bool {

@@ -89,7 +89,7 @@ async fn try_out(client: &Client, job: &WorkloadId, new: &DynamicObject) -> Resu
     };
     match request.send(api(client, job).create(&params, &new)).await {
         // That of the old one counts until it is deleted.
-        Err(Error::Forbidden { message, .. }) if message.contains("exceeded quota") => Ok(()),
+        Err(Error::Refused { message, .. }) if message.contains("exceeded quota") => Ok(()),
         tried => tried.map(drop),
     }
 }

@@ -18,6 +18,7 @@ pub mod lease;
 pub mod meta_info;
 pub mod namespace;
 pub mod reloader;
+pub mod right;
 pub mod source;
 pub mod workload;
 

@@ -381,3 +381,27 @@ async fn a_job_that_could_not_be_made_again_is_not_deleted() {
     }
     jobs.until_made_again("precious", &old).await;
 }
+
+#[tokio::test]
+async fn a_quota_that_a_job_fills_does_not_keep_it_and_is_no_missing_right() {
+    let (ground, watcher) = Ground::shared_with_watcher().await;
+    let shop = Shop::empty(&ground, "jobs-quota", json!({})).await;
+    shop.set_password("one").await;
+    let here = ["-n", &shop.namespace];
+    let quota = ["create", "quota", "one", "--hard=count/jobs.batch=1"];
+    ground.kubectl(&[&quota[..], &here].concat()).await;
+    until("the quota is in force", async || {
+        let get = ["get", "quota", "one", "-o", "jsonpath={.status.hard}"];
+        let hard = ground.kubectl(&[&get[..], &here].concat()).await;
+        hard.contains("jobs").then_some(()).ok_or(hard)
+    })
+    .await;
+    let jobs = Jobs::of(&shop);
+    let before = jobs.create(job("alone", &json!({}), &json!({}))).await;
+    jobs.until_recorded("alone").await;
+    shop.set_password("two").await;
+    jobs.until_made_again("alone", &before).await;
+    let log = watcher.log();
+    assert!(!log.contains("grant this right"), "{log}");
+    assert_eq!(watcher.metric("restamp_forbidden_total").await, 0.0);
+}

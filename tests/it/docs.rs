@@ -43,6 +43,7 @@ fn rendered() -> Described {
     metrics.events.with_label_values(&["a"]).inc();
     metrics.alerts.with_label_values(&["a"]).inc();
     metrics.watch_errors.with_label_values(&["a"]).inc();
+    metrics.requests.forbidden("a", "b");
     let certificates = &metrics.certificates;
     certificates.expiry.with_label_values(&["a"]).set(1);
     certificates.steps.with_label_values(&["a", "b"]).inc();

@@ -1,4 +1,4 @@
-//! Requests to the API server, under the names that Go's client gives them.
+//! Requests to the API server, under the names that Go's client gives them, and those for which a right was missing.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use super::Registry;
 #[derive(Clone)]
 pub struct RequestMetrics {
     total: IntCounterVec,
+    forbidden: IntCounterVec,
     seconds: HistogramVec,
 }
 
@@ -26,6 +27,11 @@ impl RequestMetrics {
                 "Requests to the API server, by status, method and host.",
                 &["code", "method", "host"],
             )?,
+            forbidden: registry.counters(
+                "restamp_forbidden_total",
+                "Requests to the API server for which a right was missing, by verb and resource.",
+                &["verb", "resource"],
+            )?,
             seconds: registry.add(HistogramVec::new(seconds, &["verb", "host"])?)?,
         })
     }
@@ -36,5 +42,10 @@ impl RequestMetrics {
         self.total.with_label_values(&[&*code, method, host]).inc();
         let seconds = self.seconds.with_label_values(&[method, host]);
         seconds.observe(took.as_secs_f64());
+    }
+
+    /// A request ended, since this right was missing.
+    pub fn forbidden(&self, verb: &str, resource: &str) {
+        self.forbidden.with_label_values(&[verb, resource]).inc();
     }
 }
