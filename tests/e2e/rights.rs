@@ -1,15 +1,22 @@
-//! The rights that the manifests give: each one, when it is taken away, is missed aloud, and all together suffice.
+//! The rights that the manifests and the chart give: each one, when it is taken away, is missed aloud, and all together
+//! suffice.
 
+mod certificates;
+mod given;
 mod home;
+mod missed;
+mod namespaced;
 mod roles;
 mod watches;
 mod webhook;
 mod workloads;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Debug};
 
 use crate::support::{Ground, Shop, replica::Replica, rollouts::each, wait::until};
-use roles::{Right, Roles};
+use given::Right;
+use missed::Missed;
+use roles::Roles;
 
 const WATCHER: &str = "restamp-watcher";
 const WEBHOOK: &str = "restamp-webhook";
@@ -31,24 +38,6 @@ async fn ground(test: &str) -> Option<Ground> {
     Some(ground)
 }
 
-/// A resource, as errors have it.
-fn name_of(group: &str, resource: &str) -> String {
-    let name = format!("{resource}.{group}");
-    name.trim_end_matches('.').to_owned()
-}
-
-async fn until_logged(process: &Replica, text: &str) {
-    until("it is logged", async || {
-        let log = process.log();
-        if log.contains(text) {
-            Ok(())
-        } else {
-            Err(format!("no {text:?} in\n{log}"))
-        }
-    })
-    .await;
-}
-
 async fn until_metric(process: &Replica, part: &str) {
     until("it is counted", async || match process.metric(part).await {
         count if count > 0.0 => Ok(()),
@@ -57,27 +46,45 @@ async fn until_metric(process: &Replica, part: &str) {
     .await;
 }
 
-#[tokio::test]
-async fn each_right_is_taken_away_by_one_of_these_tests() {
-    let ground = Ground::shared().await;
-    for (account, tested) in [
-        (
-            WATCHER,
-            [watches::rights(), workloads::rights(), home::rights()].concat(),
-        ),
-        (WEBHOOK, webhook::RIGHTS.to_vec()),
-    ] {
-        let given: BTreeSet<_> = Roles::of(&ground, account)
-            .await
-            .rights()
-            .into_iter()
-            .collect();
-        let text = |(verb, group, resource): Right| {
-            (verb.to_owned(), group.to_owned(), resource.to_owned())
-        };
-        let tested: BTreeSet<_> = tested.into_iter().map(text).collect();
-        assert_eq!(given, tested, "{account}");
-    }
+/// Every right that a test takes away alone.
+fn tested() -> Vec<Right> {
+    [
+        &watches::rights()[..],
+        &workloads::rights(),
+        &home::rights(),
+        &certificates::rights(),
+        &namespaced::RIGHTS,
+        &webhook::RIGHTS,
+    ]
+    .concat()
+}
+
+fn are_the_same<T: Ord + Debug>(given: &BTreeSet<T>, tested: &BTreeSet<T>) {
+    let untested: Vec<_> = given.difference(tested).collect();
+    assert!(untested.is_empty(), "no test takes {untested:?} away");
+    let taken: Vec<_> = tested.difference(given).collect();
+    assert!(taken.is_empty(), "nobody gives {taken:?}");
+}
+
+#[test]
+fn each_right_is_taken_away_by_one_of_these_tests() {
+    let tested = tested();
+    let of_manifests = tested
+        .iter()
+        .map(|right| (right.role.to_owned(), right.text()));
+    are_the_same(&given::by_manifests(), &of_manifests.collect());
+}
+
+#[test]
+fn each_right_of_the_chart_is_taken_away_by_one_of_these_tests() {
+    let tested = [&tested()[..], &home::OF_META_INFO].concat();
+    let tested = tested
+        .iter()
+        .map(|right| (given::whose(right.role), right.text()));
+    let mut given = given::by_chart();
+    // Those of `watcher.workloadKinds`, as of any other kind.
+    given.retain(|(_, right)| !right.ends_with(".kruise.io") && !right.ends_with(".example.com"));
+    are_the_same(&given, &tested.collect());
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ async fn until_leading(watcher: &Replica) {
 }
 
 /// Leaves the rights of the example for some namespaces.
-async fn take_cluster_rights(ground: &Ground) {
+pub async fn take_cluster_rights(ground: &Ground) {
     for kind in ["clusterrole", "clusterrolebinding"] {
         let args = ["delete", kind, ACCOUNT, "restamp-webhook"];
         ground.kubectl(&args).await;

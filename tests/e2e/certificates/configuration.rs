@@ -102,10 +102,9 @@ async fn a_bundle_that_is_taken_away_or_altered_is_put_back() {
     let (ground, file) = (&site.ground, file());
     ground.kubectl(&["replace", "-f", &file]).await;
     site.until_trusted_again(&bundle).await;
-    let path = "/webhooks/0/clientConfig/caBundle";
-    site.patch_configuration(&json!([{ "op": "remove", "path": path }]))
-        .await;
+    site.take_bundle_away().await;
     site.until_trusted_again(&bundle).await;
+    let path = "/webhooks/0/clientConfig/caBundle";
     let other = restamp_dev_certs::Authority::generate().expect("a CA");
     let other = ByteString(other.certificate().as_bytes().to_vec());
     site.patch_configuration(&json!([{ "op": "replace", "path": path, "value": other }]))

@@ -4,11 +4,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use super::{
-    rotation::until_stamped,
-    site::{AUTHORITY, CONFIGURATION, SERVING, Site, apply, until_logged},
-};
-use crate::support::{Ground, Shop, ground::SYSTEM, replica::Replica, wait::until};
+use super::site::{AUTHORITY, CONFIGURATION, SERVING, Site, until_logged};
+use crate::support::{replica::Replica, wait::until};
 
 async fn until_not_ready(watcher: &Replica, why: &str) {
     until("it is not ready", async || {
@@ -111,110 +108,8 @@ async fn secrets_that_are_cut_short_are_made_anew() {
     .await;
 }
 
-#[tokio::test]
-async fn a_right_for_certificates_that_is_missing_is_named() {
-    let Some(site) = Site::new("certificates", "20m,10m,1s,2s").await else {
-        return;
-    };
-    let ground = &site.ground;
-    let role = |verbs: &[&str]| {
-        json!({ "rules": [{
-            "apiGroups": ["admissionregistration.k8s.io"], "resources": ["mutatingwebhookconfigurations"],
-            "resourceNames": [CONFIGURATION], "verbs": verbs,
-        }] })
-        .to_string()
-    };
-    let all = ["get", "list", "watch", "patch"];
-    let name = "restamp-watcher-certificates";
-    let resource = "mutatingwebhookconfigurations.admissionregistration.k8s.io";
-    let patch = async |rules: &str| {
-        ground
-            .kubectl(&["patch", "clusterrole", name, "--patch", rules])
-            .await;
-    };
-    let rich = site.watcher("rich").await;
-    site.until_bundled(1).await;
-    rich.stop().await;
-    for verb in all {
-        let others: Vec<_> = all.into_iter().filter(|other| *other != verb).collect();
-        patch(&role(&others)).await;
-        let poor = site.watcher(&format!("without-{verb}")).await;
-        if verb == "patch" {
-            let path = "/webhooks/0/clientConfig/caBundle";
-            site.patch_configuration(&json!([{ "op": "remove", "path": path }]))
-                .await;
-        }
-        let told = format!("may not {verb} {resource} \"restamp\": grant this right");
-        until_logged(&poor, &told).await;
-        until_not_ready(&poor, &told).await;
-        assert_eq!(poor.log().matches(&told).count(), 1, "it is said once");
-        patch(&role(&all)).await;
-        poor.until_ready().await;
-        site.until_bundled(1).await;
-        poor.stop().await;
-    }
-}
-
-#[tokio::test]
-async fn rights_in_some_namespaces_suffice_and_each_to_the_secrets_is_missed() {
-    let Some(mut site) = Site::new("certificates", "20m,10m,1s,2s").await else {
-        return;
-    };
-    for kind in ["clusterrole", "clusterrolebinding"] {
-        let args = ["delete", kind, "restamp-watcher", "restamp-webhook"];
-        site.ground.kubectl(&args).await;
-    }
-    apply(&site.ground, "manifests/namespaced", &[]).await;
-    let inject = json!({ "restamp.dev/inject": "enabled" });
-    let shop = Shop::empty(&site.ground, "certificates", inject).await;
-    let options = ["-n", &shop.namespace];
-    apply(&site.ground, "manifests/namespaced/followed", &options).await;
-    site.flags = vec![format!("--namespaces={}", shop.namespace)];
-    let webhook = site.webhook().await;
-    let _way = site.lead_to(&webhook).await;
-    let watcher = site.watcher("only").await;
-    until_stamped(&shop).await;
-    for log in [watcher.log(), webhook.replica.log()] {
-        assert!(!log.contains("grant this right"), "{log}");
-    }
-    watcher.stop().await;
-    // Listing, the notes about Jobs need anyway.
-    for verb in ["get", "watch", "update"] {
-        set_verbs(&site.ground, |other| other != verb).await;
-        let poor = site.watcher(&format!("without-{verb}")).await;
-        if verb == "update" {
-            cut_short(&site, SERVING, "tls.key").await;
-        }
-        let told = format!("may not {verb} secrets \"{SERVING}");
-        until_logged(&poor, &told).await;
-        until_not_ready(&poor, &told).await;
-        set_verbs(&site.ground, |_| true).await;
-        poor.until_ready().await;
-        poor.stop().await;
-    }
-}
-
-/// What the watcher may do with the Secrets of certificates.
-async fn set_verbs(ground: &Ground, has: impl Fn(&str) -> bool) {
-    let mut verbs = vec!["get", "list", "watch", "update"];
-    verbs.retain(|verb| has(verb));
-    let rule = json!({
-        "apiGroups": [""], "resources": ["secrets"], "resourceNames": [SERVING, AUTHORITY], "verbs": verbs,
-    });
-    let rules = json!({ "rules": [rule] }).to_string();
-    let role = [
-        "-n",
-        SYSTEM,
-        "patch",
-        "role",
-        "restamp-watcher-certificates",
-    ];
-    ground
-        .kubectl(&[&role[..], &["--patch", &rules]].concat())
-        .await;
-}
-
-async fn cut_short(site: &Site, secret: &str, entry: &str) {
+/// Leaves the beginning of an entry.
+pub async fn cut_short(site: &Site, secret: &str, entry: &str) {
     let cut = json!({ "stringData": { entry: "-----BEGIN PRIVATE KEY-----\nMIG" } });
     let patch = Patch::Merge(cut);
     let cut = site

@@ -123,6 +123,13 @@ impl Site {
         self.ground.kubectl(&args).await;
     }
 
+    /// Takes away whom the API server trusts.
+    pub async fn take_bundle_away(&self) {
+        let path = "/webhooks/0/clientConfig/caBundle";
+        self.patch_configuration(&json!([{ "op": "remove", "path": path }]))
+            .await;
+    }
+
     pub async fn configuration(&self) -> MutatingWebhookConfiguration {
         let api: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
         api.get(CONFIGURATION).await.expect("a configuration")

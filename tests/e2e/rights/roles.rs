@@ -1,92 +1,140 @@
-//! The rules of a ServiceAccount, some of them taken away for a while.
+//! The roles of a ServiceAccount, each with its rules, some of them taken away for a while.
 
 use k8s_openapi::api::{
     authorization::v1::SubjectAccessReview,
-    rbac::v1::{ClusterRole, PolicyRule, Role},
+    rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject},
 };
 use kube::{
-    Api, Client,
-    api::{Patch, PatchParams, PostParams},
+    Api, Client, ResourceExt,
+    api::{ListParams, Patch, PatchParams, PostParams},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::given::Right;
 use crate::support::{Ground, ground::SYSTEM, wait::until};
 
-/// Verb, group and resource.
-pub type Right = (&'static str, &'static str, &'static str);
-
-/// The rules in the roles of a ServiceAccount's name: of the cluster, and of its own namespace.
+/// The roles of a ServiceAccount, as they were when they were looked up.
 pub struct Roles {
     client: Client,
     account: &'static str,
-    everywhere: Vec<PolicyRule>,
-    at_home: Option<Vec<PolicyRule>>,
+    roles: Vec<Given>,
+}
+
+/// A role.
+struct Given {
+    /// Nothing if it is of the cluster.
+    namespace: Option<String>,
+    name: String,
+    rules: Vec<PolicyRule>,
 }
 
 impl Roles {
-    /// As they were installed.
     pub async fn of(ground: &Ground, account: &'static str) -> Self {
         let client = ground.client().await;
-        let everywhere = Api::<ClusterRole>::all(client.clone()).get(account).await;
-        let home = Api::<Role>::namespaced(client.clone(), SYSTEM);
-        let at_home = home.get_opt(account).await.expect("an answer");
-        Self {
-            everywhere: everywhere.expect("the role").rules.expect("rules"),
-            at_home: at_home.map(|role| role.rules.expect("rules")),
-            account,
-            client,
-        }
-    }
-
-    /// Every right that they give.
-    pub fn rights(&self) -> Vec<(String, String, String)> {
-        let mut rights = Vec::new();
-        for rule in self.everywhere.iter().chain(self.at_home.iter().flatten()) {
-            for group in rule.api_groups.iter().flatten() {
-                for resource in rule.resources.iter().flatten() {
-                    let right = |verb: &String| (verb.clone(), group.clone(), resource.clone());
-                    rights.extend(rule.verbs.iter().map(right));
-                }
+        let (all, api) = (
+            ListParams::default(),
+            Api::<ClusterRoleBinding>::all(client.clone()),
+        );
+        let of_cluster = api.list(&all).await.expect("bindings").items;
+        let api = Api::<RoleBinding>::all(client.clone());
+        let of_namespaces = api.list(&all).await.expect("bindings").items;
+        let of_cluster = of_cluster
+            .into_iter()
+            .map(|it| (None, it.role_ref, it.subjects));
+        let of_namespaces = of_namespaces
+            .into_iter()
+            .map(|it| (it.namespace(), it.role_ref, it.subjects));
+        let mut roles = Vec::new();
+        for (namespace, RoleRef { name, .. }, subjects) in of_cluster.chain(of_namespaces) {
+            let is_it =
+                |it: &Subject| it.name == account && it.namespace.as_deref() == Some(SYSTEM);
+            if !subjects.iter().flatten().any(is_it) {
+                continue;
             }
+            let rules = match &namespace {
+                None => {
+                    let api = Api::<ClusterRole>::all(client.clone());
+                    api.get(&name).await.expect("a role").rules
+                }
+                Some(namespace) => {
+                    let api = Api::<Role>::namespaced(client.clone(), namespace);
+                    api.get(&name).await.expect("a role").rules
+                }
+            };
+            roles.push(Given {
+                namespace,
+                name,
+                rules: rules.expect("rules"),
+            });
         }
-        rights
+        Self {
+            client,
+            account,
+            roles,
+        }
     }
 
-    /// Gives everything but this right.
+    /// Gives everything but this right. What would make up for it in the same place goes, too.
     pub async fn all_but(&self, right: Right) {
-        let at_home = self.at_home.as_ref().map(|rules| without(rules, right));
-        self.set(&without(&self.everywhere, right), at_home.as_deref())
+        let from = self.roles.iter().find(|role| role.gives(right));
+        let from = from.unwrap_or_else(|| panic!("{} has {right:?}", self.account));
+        let name = from.name_of(right);
+        for role in &self.roles {
+            let is_there = role.namespace.is_none() || role.namespace == from.namespace;
+            let makes_up = |rule: &PolicyRule| match &rule.resource_names {
+                None => true,
+                Some(names) => name.is_some_and(|name| names.contains(name)),
+            };
+            let rules = role.rules.iter().flat_map(|rule| {
+                let is_it = std::ptr::eq(role, from) || (is_there && makes_up(rule));
+                if is_it {
+                    without(rule, right)
+                } else {
+                    vec![rule.clone()]
+                }
+            });
+            self.set(role, &rules.collect::<Vec<_>>()).await;
+        }
+        self.until_taken(right, from.namespace.as_deref(), name)
             .await;
-        self.until_taken(right).await;
     }
 
     /// Gives everything.
     pub async fn all(&self) {
-        self.set(&self.everywhere, self.at_home.as_deref()).await;
+        for role in &self.roles {
+            self.set(role, &role.rules).await;
+        }
     }
 
-    async fn set(&self, everywhere: &[PolicyRule], at_home: Option<&[PolicyRule]>) {
+    async fn set(&self, role: &Given, rules: &[PolicyRule]) {
         let (client, params) = (self.client.clone(), PatchParams::default());
-        let rules = |rules: &[PolicyRule]| Patch::Merge(json!({ "rules": rules }));
-        Api::<ClusterRole>::all(client.clone())
-            .patch(self.account, &params, &rules(everywhere))
-            .await
-            .expect("the rules of the cluster");
-        if let Some(at_home) = at_home {
-            Api::<Role>::namespaced(client, SYSTEM)
-                .patch(self.account, &params, &rules(at_home))
-                .await
-                .expect("the rules of the namespace");
+        let patch = Patch::Merge(json!({ "rules": rules }));
+        match &role.namespace {
+            None => {
+                let api = Api::<ClusterRole>::all(client);
+                let set = api.patch(&role.name, &params, &patch).await;
+                set.expect("the rules of the cluster");
+            }
+            Some(namespace) => {
+                let api = Api::<Role>::namespaced(client, namespace);
+                let set = api.patch(&role.name, &params, &patch).await;
+                set.expect("the rules of the namespace");
+            }
         }
     }
 
     /// The API server learns of changed rules by watching them.
-    async fn until_taken(&self, (verb, group, resource): Right) {
+    async fn until_taken(&self, right: Right, namespace: Option<&str>, name: Option<&String>) {
         let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
         let user = format!("system:serviceaccount:{SYSTEM}:{}", self.account);
-        let name = self.name_in_rules((verb, group, resource));
+        let Right {
+            verb,
+            group,
+            resource,
+            ..
+        } = right;
         let attributes = json!({
-            "verb": verb, "group": group, "resource": resource, "namespace": SYSTEM, "name": name,
+            "verb": verb, "group": group, "resource": resource, "namespace": namespace, "name": name,
         });
         let review = json!({ "spec": { "user": user, "resourceAttributes": attributes } });
         let review = serde_json::from_value(review).expect("a review");
@@ -97,38 +145,45 @@ impl Roles {
         })
         .await;
     }
+}
+
+impl Given {
+    fn gives(&self, right: Right) -> bool {
+        let kind = match self.namespace {
+            None => "ClusterRole",
+            Some(_) => "Role",
+        };
+        let is_it = right.role == format!("{kind}/{}", self.name);
+        is_it && self.rules.iter().any(|rule| gives(rule, right))
+    }
 
     /// What the right is for, if it is for one object alone.
-    fn name_in_rules(&self, right: Right) -> Value {
-        let mut rules = self.everywhere.iter().chain(self.at_home.iter().flatten());
-        let rule = rules.find(|rule| gives(rule, right));
-        let names = rule.and_then(|rule| rule.resource_names.as_ref());
-        json!(names.and_then(|names| names.first()))
+    fn name_of(&self, right: Right) -> Option<&String> {
+        let mut rules = self.rules.iter().filter(|rule| gives(rule, right));
+        rules.next()?.resource_names.as_ref()?.first()
     }
 }
 
-fn gives(rule: &PolicyRule, (verb, group, resource): Right) -> bool {
+fn gives(rule: &PolicyRule, right: Right) -> bool {
     let has = |list: &Option<Vec<String>>, what: &str| list.iter().flatten().any(|of| of == what);
-    rule.verbs.iter().any(|of| of == verb)
-        && has(&rule.api_groups, group)
-        && has(&rule.resources, resource)
+    rule.verbs.iter().any(|of| of == right.verb)
+        && has(&rule.api_groups, right.group)
+        && has(&rule.resources, right.resource)
 }
 
-/// The rules without a right.
-fn without(rules: &[PolicyRule], right: Right) -> Vec<PolicyRule> {
-    let (verb, _, resource) = right;
-    let mut left = Vec::new();
-    for rule in rules {
-        for of in rule.resources.iter().flatten() {
-            let mut rule = rule.clone();
-            if of == resource && gives(&rule, right) {
-                rule.verbs.retain(|of| of != verb);
-            }
-            rule.resources = Some(vec![of.clone()]);
-            if !rule.verbs.is_empty() {
-                left.push(rule);
-            }
-        }
+/// A rule without a right: one rule for each of its resources.
+pub fn without(rule: &PolicyRule, right: Right) -> Vec<PolicyRule> {
+    if !gives(rule, right) {
+        return vec![rule.clone()];
     }
-    left
+    let resources = rule.resources.iter().flatten();
+    let rules = resources.map(|of| {
+        let mut rule = rule.clone();
+        rule.resources = Some(vec![of.clone()]);
+        if of == right.resource {
+            rule.verbs.retain(|verb| verb != right.verb);
+        }
+        rule
+    });
+    rules.filter(|rule| !rule.verbs.is_empty()).collect()
 }

@@ -1,8 +1,11 @@
 //! Lists and watches, of the whole cluster.
 
-use super::{Right, Roles, WATCHER, ground, name_of, until_logged, until_metric};
+use super::{Missed, Right, Roles, WATCHER, given::WATCHER_ROLE, ground, until_metric};
+use crate::{certificates::site::apply, support::ground::SYSTEM};
 
-const FOLLOWED: [(&str, &str); 11] = [
+const CSI: &str = "secrets-store.csi.x-k8s.io";
+/// What is followed wherever Restamp looks.
+pub(super) const FOLLOWED: [(&str, &str); 11] = [
     ("", "configmaps"),
     ("", "secrets"),
     ("apps", "deployments"),
@@ -12,18 +15,23 @@ const FOLLOWED: [(&str, &str); 11] = [
     ("batch", "jobs"),
     ("argoproj.io", "rollouts"),
     ("apps.openshift.io", "deploymentconfigs"),
-    ("secrets-store.csi.x-k8s.io", "secretproviderclasses"),
-    (
-        "secrets-store.csi.x-k8s.io",
-        "secretproviderclasspodstatuses",
-    ),
+    (CSI, "secretproviderclasses"),
+    (CSI, "secretproviderclasspodstatuses"),
 ];
-/// Of these, the last ones need not be there, and hold nothing up.
-const NEEDED: usize = 9;
+pub(super) const VERBS: [&str; 2] = ["list", "watch"];
+
+fn rights_to(verb: &'static str) -> Vec<Right> {
+    let namespaces = ("ClusterRole/restamp-watcher-namespaces", ("", "namespaces"));
+    let followed = FOLLOWED.map(|resource| (WATCHER_ROLE, resource));
+    followed
+        .into_iter()
+        .chain([namespaces])
+        .map(|(role, resource)| Right::new(role, verb, resource))
+        .collect()
+}
 
 pub(super) fn rights() -> Vec<Right> {
-    let rights = |verb| FOLLOWED.map(|(group, resource)| (verb, group, resource));
-    [rights("list"), rights("watch")].concat()
+    VERBS.into_iter().flat_map(rights_to).collect()
 }
 
 #[tokio::test]
@@ -40,22 +48,23 @@ async fn taken_away(verb: &'static str) {
     let Some(ground) = ground("taking rights away").await else {
         return;
     };
+    apply(&ground, "manifests/namespace-selector", &[]).await;
     let roles = Roles::of(&ground, WATCHER).await;
-    for (n, (group, resource)) in FOLLOWED.into_iter().enumerate() {
-        roles.all_but((verb, group, resource)).await;
-        let watcher = ground.watcher("poor").await;
-        let name = name_of(group, resource);
-        let told = format!("may not {verb} {name} in all namespaces: grant this right");
-        until_logged(&watcher, &told).await;
+    let kubeconfig = ground.kubeconfig_of(SYSTEM, WATCHER).await;
+    let mut watchers = Vec::new();
+    for right in rights_to(verb) {
+        roles.all_but(right).await;
+        let flags = ["--namespace-selector=env=prod"];
+        let watcher = ground.watcher_with(right.resource, &kubeconfig, &flags);
+        let missed = Missed::ever(&watcher, right);
+        missed.until_not_ready("in all namespaces").await;
+        let name = right.resource();
         let counted = format!("restamp_watch_errors_total{{resource=\"{name}\"}}");
         until_metric(&watcher, &counted).await;
-        if verb == "list" && n < NEEDED {
-            let (status, body) = watcher.http("/readyz").await.expect("an answer");
-            assert_eq!(status, 503, "{body}");
-            assert!(body.contains(&told), "{body}");
-        }
-        roles.all().await;
-        watcher.until_leading().await;
-        watcher.stop().await;
+        watchers.push(watcher);
+    }
+    roles.all().await;
+    for watcher in watchers {
+        watcher.until_ready().await;
     }
 }

@@ -5,7 +5,7 @@ use kube::api::{Patch, PatchParams};
 use restamp::cluster::kind::KINDS;
 use serde_json::json;
 
-use super::{Right, Roles, WATCHER, ground, name_of, until_logged, until_metric};
+use super::{Missed, Right, Roles, WATCHER, given::WATCHER_ROLE, ground, until_metric};
 use crate::{
     matrix::rows::{Followed, ROWS, Row},
     support::{
@@ -17,18 +17,25 @@ use crate::{
     },
 };
 
-const SOURCES: [Right; 2] = [("get", "", "configmaps"), ("get", "", "secrets")];
-const EVENTS: Right = ("create", "", "events");
+pub(super) const SOURCES: [Right; 2] = [
+    everywhere("get", ("", "configmaps")),
+    everywhere("get", ("", "secrets")),
+];
+const EVENTS: Right = everywhere("create", ("", "events"));
 /// Of Jobs, beside what is done with every kind.
-const OF_JOBS: [Right; 2] = [("create", "batch", "jobs"), ("delete", "batch", "jobs")];
+const OF_JOBS: [Right; 2] = [
+    everywhere("create", ("batch", "jobs")),
+    everywhere("delete", ("batch", "jobs")),
+];
+
+const fn everywhere(verb: &'static str, resource: (&'static str, &'static str)) -> Right {
+    Right::new(WATCHER_ROLE, verb, resource)
+}
 
 pub(super) fn rights() -> Vec<Right> {
-    let kinds = KINDS.iter().flat_map(|kind| {
-        [
-            ("get", kind.group, kind.plural),
-            ("patch", kind.group, kind.plural),
-        ]
-    });
+    let kinds = KINDS
+        .iter()
+        .flat_map(|kind| ["get", "patch"].map(|verb| everywhere(verb, (kind.group, kind.plural))));
     kinds
         .chain(SOURCES)
         .chain([EVENTS])
@@ -57,18 +64,24 @@ impl Site {
         }
     }
 
-    /// How a missing right is told.
-    fn told(&self, (verb, group, resource): Right, name: &str) -> String {
-        let (kind, namespace) = (name_of(group, resource), &self.shop.namespace);
-        format!("may not {verb} {kind} {name:?} in namespace {namespace:?}: grant this right")
+    /// Takes a right away, and has it missed.
+    async fn without(&self, right: Right) -> Missed<'_> {
+        let missed = Missed::from_now_on(&self.watcher, right).await;
+        self.roles.all_but(right).await;
+        missed
+    }
+
+    /// An object, as errors have it.
+    fn object(&self, name: &str) -> String {
+        format!("{name:?} in namespace {:?}", self.shop.namespace)
     }
 }
 
 /// The rows of built-in kinds, each once.
 fn rows() -> impl Iterator<Item = (&'static Row, &'static str, &'static str)> {
-    KINDS.iter().filter_map(|kind| {
-        let row = ROWS.iter().find(|row| row.gvk.2 == kind.kind)?;
-        Some((row, kind.group, kind.plural))
+    KINDS.iter().map(|kind| {
+        let mut rows = ROWS.iter().filter(|row| row.gvk.2 == kind.kind);
+        (rows.next().expect("a row"), kind.group, kind.plural)
     })
 }
 
@@ -79,10 +92,9 @@ async fn what_may_not_be_patched_is_named_and_recorded_once_it_may() {
     };
     let site = Site::open(&ground).await;
     for (row, group, plural) in rows() {
-        let right = ("patch", group, plural);
-        site.roles.all_but(right).await;
+        let missed = site.without(everywhere("patch", (group, plural))).await;
         let made = Followed::make(row, &site.shop).await;
-        until_logged(&site.watcher, &site.told(right, row.name)).await;
+        missed.until_told(&site.object(row.name)).await;
         site.roles.all().await;
         made.workload.until_recorded().await;
     }
@@ -99,12 +111,11 @@ async fn what_may_not_be_read_again_is_named_and_restarted_once_it_may() {
     for (row, group, plural) in rows() {
         let made = Followed::make(row, &site.shop).await;
         made.workload.until_recorded().await;
-        let right = ("get", group, plural);
-        site.roles.all_but(right).await;
+        let missed = site.without(everywhere("get", (group, plural))).await;
         site.shop.set_password(plural).await;
-        let told = site.told(right, row.name);
+        let object = site.object(row.name);
         tokio::select! {
-            () = until_logged(&site.watcher, &told) => {}
+            () = missed.until_told(&object) => {}
             () = write_on_and_on(&site.shop, &made) => {}
         }
         site.roles.all().await;
@@ -140,19 +151,14 @@ async fn jobs_that_may_not_be_made_or_deleted_are_named_and_made_again_once_they
         let made = Followed::make(row, &site.shop).await;
         made.workload.until_recorded().await;
         for (n, right) in OF_JOBS.into_iter().enumerate() {
-            if right.0 == "delete" && row.gvk.2 == "CronJob" {
+            if right.verb == "delete" && row.gvk.2 == "CronJob" {
                 continue;
             }
-            let told = format!("may not {} jobs.batch", right.0);
-            let count = || site.watcher.log().matches(&told).count();
-            site.roles.all_but(right).await;
-            let before = count();
+            let missed = site.without(right).await;
             site.shop.set_password(&format!("{}-{n}", row.name)).await;
-            until("it is told once more", async || match count() {
-                more if more > before => Ok(()),
-                _ => Err(site.watcher.log()),
-            })
-            .await;
+            // The name of one that a CronJob runs goes on.
+            let name = format!("\"{}", row.name);
+            missed.until_told(&name).await;
             site.roles.all().await;
             until_current(&site.shop, row).await;
         }
@@ -169,14 +175,14 @@ async fn sources_that_may_not_be_read_are_named_and_followed_once_they_may() {
     site.shop.until_recorded(&WEB).await;
     site.shop.until_quiet().await;
     for (right, name) in SOURCES.into_iter().zip(["app", "db"]) {
-        site.roles.all_but(right).await;
+        let missed = site.without(right).await;
         let change = async {
             let before = join_all(WEB.map(|name| site.shop.stamp(name))).await;
             match name {
                 "app" => site.shop.set_config_map("app", &[("level", "debug")]).await,
                 _ => site.shop.set_password("two").await,
             }
-            until_logged(&site.watcher, &site.told(right, name)).await;
+            missed.until_told(&site.object(name)).await;
             site.roles.all().await;
             for (name, before) in WEB.into_iter().zip(before) {
                 until_restamped(&site.shop, name, before).await;
@@ -190,14 +196,13 @@ async fn sources_that_may_not_be_read_are_named_and_followed_once_they_may() {
     )
     .await;
 
-    site.roles.all_but(EVENTS).await;
+    let missed = site.without(EVENTS).await;
     let change = site.shop.set_password("without an event");
     assert_eq!(site.shop.rollouts(change).await, each(1));
-    let told = format!(
-        "may not create events in namespace {:?}",
-        site.shop.namespace
-    );
-    until_logged(&site.watcher, &told).await;
+    let namespace = &site.shop.namespace;
+    missed
+        .until_told(&format!("in namespace {namespace:?}"))
+        .await;
     until_metric(&site.watcher, "restamp_events_total{result=\"forbidden\"}").await;
 }
 

@@ -98,13 +98,15 @@ impl Shop {
         self.kubectl(&apply, &list).await;
     }
 
-    /// What `restamp explain` concludes about a workload.
+    /// What `restamp explain` concludes about a workload, or why it cannot.
     pub async fn conclusion(&self, (kind, name): Name<'_>) -> String {
         let workload = format!("{kind}/{name}");
         let args = ["explain", &workload, "-n", &self.namespace, "-o", "json"];
         let (_, out, err) = self.ground.restamp(self.ground.kubeconfig(), &args).await;
-        let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"));
-        report["reason"].as_str().unwrap_or_default().to_owned()
+        match serde_json::from_str::<Value>(&out) {
+            Ok(report) => report["reason"].as_str().unwrap_or_default().to_owned(),
+            Err(_) => err,
+        }
     }
 }
 
