@@ -201,6 +201,8 @@ mod tests {
         assert_eq!(missing(404, rbac).await, None);
         let quota = r#"{"kind":"Status","reason":"Forbidden","code":403,"message":"jobs.batch \"j\" is forbidden: exceeded quota: few"}"#;
         assert_eq!(missing(403, quota).await, None);
+        let policy = r#"{"kind":"Status","reason":"Forbidden","code":403,"message":"deployments.apps \"web\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"}"#;
+        assert_eq!(missing(403, policy).await, None);
     }
 
     #[test]

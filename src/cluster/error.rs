@@ -211,7 +211,8 @@ fn names_what_is_missing(status: &Status) -> bool {
 
 /// Whether the API server says no for want of a right. Admission forbids things to those who have every right, too.
 pub(super) fn lacks_right(status: &Status) -> bool {
-    const OF_ADMISSION: [&str; 2] = ["exceeded quota", "denied the request"];
+    // Of quotas, webhooks, and ValidatingAdmissionPolicies.
+    const OF_ADMISSION: [&str; 3] = ["exceeded quota", "denied the request", "denied request"];
     let is_of_admission = OF_ADMISSION
         .iter()
         .any(|words| status.message.contains(words));
