@@ -14,6 +14,7 @@ mod can_i;
 mod cert_manager;
 mod helm;
 mod kustomize;
+mod modes;
 mod notes;
 mod objects;
 mod oldest;

@@ -21,13 +21,13 @@ use super::{
 const MISSING: &str = "grant this right";
 
 /// A process of a release.
-struct Started {
-    process: Process,
+pub struct Started {
+    pub process: Process,
     admin: u16,
 }
 
 impl Started {
-    fn new(release: &Release, component: &str, more: &[&str]) -> Self {
+    pub fn new(release: &Release, component: &str, more: &[&str]) -> Self {
         let objects: BTreeMap<Id, Value> = release.objects();
         let name = format!("{}-{component}", release.name);
         let deployment = one(&objects, "Deployment", &name);

@@ -164,7 +164,7 @@ impl Release {
     }
 
     /// Nothing but its namespace.
-    fn prepare(helm: &'static str, name: &str) -> Self {
+    pub fn prepare(helm: &'static str, name: &str) -> Self {
         Release {
             name: format!("restamp-{name}"),
             home: Namespace::new(&format!("chart-{name}"), &restricted()),
