@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{
     helm::{HELMS, helm, kubectl, path, printed, until},
     objects::{list, objects},
-    releases::Namespace,
+    release::Namespace,
 };
 
 /// What is switched on, and in which namespaces: in that of the release, in another one that is followed.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     helm::{HELMS, kubeconfig, kubectl, printed, until},
-    releases::{Release, left_in},
+    release::{Release, left_in},
 };
 
 /// The CRDs of a folder or a file, once the API server serves them.

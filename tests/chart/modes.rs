@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::{
     cert_manager,
     helm::{HELMS, kubeconfig, kubectl, until},
-    processes::Started,
-    releases::Release,
+    release::Release,
+    started::Started,
 };
 
 /// The Secret of each mode.

@@ -1,14 +1,9 @@
 //! Releases on a real API server, whose nodes are simulated: what is installed, what is left, and what users notice.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-};
+use std::{collections::BTreeSet, fs};
 
 use restamp_dev_certs::Authority;
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use serde_json::json;
 
 use super::{
     cert_manager,
@@ -16,7 +11,8 @@ use super::{
         HELMS, SYSTEM, cases, complaint, helm, kubectl, nodes_are_simulated, printed, rendered,
         template, until, values,
     },
-    objects::{Id, objects},
+    objects::objects,
+    release::{Namespace, Release, left_in, restricted},
 };
 
 /// Groups of others, which the API server serves where it is ours.
@@ -32,72 +28,6 @@ const CRDS_OF_OTHERS: [&str; 4] = [
     "prometheusrules.monitoring.coreos.com",
     "verticalpodautoscalers.autoscaling.k8s.io",
 ];
-/// What Kubernetes puts into every namespace.
-const OF_KUBERNETES: [&str; 2] = ["configmap/kube-root-ca.crt", "serviceaccount/default"];
-
-/// A namespace of the test's own, which goes with it.
-pub struct Namespace {
-    pub name: String,
-    files: TempDir,
-}
-
-impl Namespace {
-    /// Makes it, with these labels.
-    pub fn new(name: &str, labels: &Value) -> Self {
-        let namespace = Self {
-            name: format!("{name}-{}", std::process::id()),
-            files: tempfile::tempdir().unwrap(),
-        };
-        let metadata = json!({ "name": namespace.name, "labels": labels });
-        namespace.apply(
-            &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata }),
-            &[],
-        );
-        namespace
-    }
-
-    /// Applies an object or a list; gives what kubectl complained about.
-    pub fn apply(&self, object: &Value, more: &[&str]) -> String {
-        let file = self.files.path().join("object.json");
-        fs::write(&file, object.to_string()).unwrap();
-        let file = file.to_str().unwrap();
-        let args = [
-            &["apply", "--server-side", "--force-conflicts", "-f", file],
-            more,
-        ]
-        .concat();
-        let output = kubectl(&args);
-        printed(&output);
-        String::from_utf8(output.stderr).unwrap()
-    }
-
-    /// An object in it, as it is.
-    pub fn get(&self, what: &str) -> Value {
-        let args = ["get", what, "-n", &self.name, "-o", "json"];
-        serde_json::from_str(&printed(&kubectl(&args))).unwrap()
-    }
-
-    /// Where files of the test are.
-    pub fn folder(&self) -> &Path {
-        self.files.path()
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
-    }
-}
-
-fn restricted() -> Value {
-    let modes = ["enforce", "warn"].map(|mode| format!("pod-security.kubernetes.io/{mode}"));
-    modes
-        .into_iter()
-        .map(|mode| (mode, json!("restricted")))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
-}
-
 #[test]
 fn every_case_is_taken_by_the_api_server_and_restricted() {
     let namespace = Namespace::new("chart-taken", &restricted());
@@ -132,90 +62,11 @@ fn every_case_is_taken_by_the_api_server_and_restricted() {
     }
 }
 
-/// All that is in a namespace, but for what Kubernetes puts there, and what it says of what happened.
-pub fn left_in(namespace: &str) -> Vec<String> {
-    let kinds = "configmaps,secrets,serviceaccounts,services,deployments,pods,roles,rolebindings,leases,poddisruptionbudgets,networkpolicies";
-    let names = printed(&kubectl(&["get", kinds, "-n", namespace, "-o", "name"]));
-    let names = names.lines().map(str::to_owned);
-    names
-        .filter(|name| !OF_KUBERNETES.contains(&name.as_str()))
-        .collect()
-}
-
 /// The objects of a release in no namespace that are there.
 fn left_in_cluster(release: &str) -> String {
     let kinds = "clusterroles,clusterrolebindings,mutatingwebhookconfigurations,flowschemas,prioritylevelconfigurations,priorityclasses,namespaces";
     let label = format!("app.kubernetes.io/instance={release}");
     printed(&kubectl(&["get", kinds, "-l", &label, "-o", "name"]))
-}
-
-/// A release of the chart in a namespace of its own.
-pub struct Release {
-    pub name: String,
-    pub home: Namespace,
-    helm: &'static str,
-}
-
-impl Release {
-    pub fn install(helm: &'static str, name: &str, values: &[&str]) -> Self {
-        let release = Self::prepare(helm, name);
-        release.helm("install", &[&["charts/restamp"], values].concat());
-        release
-    }
-
-    /// Nothing but its namespace.
-    pub fn prepare(helm: &'static str, name: &str) -> Self {
-        Release {
-            name: format!("restamp-{name}"),
-            home: Namespace::new(&format!("chart-{name}"), &restricted()),
-            helm,
-        }
-    }
-
-    pub fn upgrade(&self, values: &[&str]) {
-        self.helm(
-            "upgrade",
-            &[&["charts/restamp", "--reuse-values"], values].concat(),
-        );
-    }
-
-    /// Helm, until what it did is ready.
-    pub fn helm(&self, verb: &str, more: &[&str]) -> String {
-        let args = [
-            verb,
-            &self.name,
-            "-n",
-            &self.home.name,
-            "--wait",
-            "--timeout",
-            "2m",
-        ];
-        let args = if verb == "template" {
-            &args[..4]
-        } else {
-            &args[..]
-        };
-        printed(&helm(self.helm, &[args, more].concat()))
-    }
-
-    /// What is installed.
-    pub fn objects(&self) -> BTreeMap<Id, Value> {
-        let args = ["get", "manifest", &self.name, "-n", &self.home.name];
-        objects(&printed(&helm(self.helm, &args)))
-    }
-}
-
-impl Drop for Release {
-    fn drop(&mut self) {
-        let args = [
-            "uninstall",
-            &self.name,
-            "-n",
-            &self.home.name,
-            "--ignore-not-found",
-        ];
-        helm(self.helm, &args);
-    }
 }
 
 /// Simulated nodes run no test, so that it is over when its time is.
