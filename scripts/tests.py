@@ -187,6 +187,7 @@ class InstallManifest(unittest.TestCase):
 
 
 class PushChart(Repository):
+    IMAGE = f"registry.example:5000/restamp:1.2.0@{DIGEST}"
     # Its package is what names the image alone.
     HELM = 'case $1 in package) cp "$4/Chart.yaml" "$3/restamp-1.2.0.tgz" ;; push) cp "$2" {} && {} ;; esac\n'
 
@@ -195,15 +196,21 @@ class PushChart(Repository):
         self.chart = CHART.format("1.2.0") + IMAGES
         self.write("charts/restamp/Chart.yaml", self.chart)
 
-    def push(self, said):
+    def push(self, said, image=IMAGE):
         path = stand_in(self, "helm", self.HELM.format(self.root / "pushed", said))
-        return run(self.root, "push-chart", "registry.example/charts", "registry.example:5000/restamp:1.2.0", PATH=path)
+        return run(self.root, "push-chart", "registry.example/charts", image, PATH=path)
 
     def test_it_has_the_published_image_and_else_what_it_had(self):
         self.push(f"echo Digest: {DIGEST}")
-        image = self.chart.replace("restamp:dev", "registry.example:5000/restamp:1.2.0")
+        image = self.chart.replace("restamp:dev", self.IMAGE)
         self.assertEqual((self.root / "pushed").read_text(), image)
         self.assertEqual((self.root / "charts/restamp/Chart.yaml").read_text(), self.chart)
+
+    def test_an_image_without_its_digest_is_refused(self):
+        for image in ("restamp:1.2.0", f"restamp@{DIGEST}", f"registry.example:5000/restamp@{DIGEST}"):
+            pushed = self.push(f"echo Digest: {DIGEST}", image)
+            self.assertEqual((pushed.returncode, pushed.stdout), (1, ""))
+            self.assertIn("is no IMAGE:TAG@DIGEST", pushed.stderr)
 
     def test_a_chart_without_a_place_for_it_is_refused(self):
         self.write("charts/restamp/Chart.yaml", CHART.format("1.2.0"))
@@ -259,6 +266,11 @@ class PushImage(unittest.TestCase):
         manifests = json.loads(index.read_text())["manifests"]
         platforms = {(one["platform"]["os"], one["platform"]["architecture"]) for one in manifests}
         self.assertEqual(platforms, {("linux", "amd64"), ("linux", "arm64")})
+        for manifest, archive in zip(manifests, archives):
+            said = run(ROOT, "image-id", archive).stdout.strip()
+            self.assertEqual(said, Path(archive).with_suffix(".id").read_text())
+            manifest = Path(folder.name, "pushed/blobs", manifest["digest"].replace(":", "/"))
+            self.assertEqual(json.loads(manifest.read_text())["config"]["digest"], said)
 
     def archive(self, folder, architecture):
         def buildah(*arguments):
@@ -266,7 +278,7 @@ class PushImage(unittest.TestCase):
 
         Path(folder, "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
         image = f"restamp-test-{architecture}:dev"
-        buildah("build", "--timestamp", "0", "--arch", architecture, "--tag", image, ".")
+        buildah("build", "--timestamp", "0", "--arch", architecture, "--iidfile", f"{architecture}.id", "--tag", image, ".")
         self.addCleanup(buildah, "rmi", image)
         buildah("push", image, f"docker-archive:{folder}/{architecture}.tar:docker.io/library/{image}")
         return f"{folder}/{architecture}.tar"

@@ -176,6 +176,63 @@ fn an_image_of_reloader_s_is_not_run_and_any_other_is() {
     assert_eq!(image("image.digest=sha256:1"), "restamp@sha256:1");
 }
 
+/// As scripts/push-chart makes it.
+#[test]
+fn a_published_chart_runs_its_image_by_the_digest() {
+    let published = "registry.example:5000/corp/restamp:1.2.0@sha256:12";
+    let folder = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp")
+        .arg("-R")
+        .arg(path("charts/restamp"))
+        .arg(folder.path())
+        .status();
+    assert!(copied.unwrap().success());
+    let chart = folder.path().join("restamp");
+    let about = fs::read_to_string(chart.join("Chart.yaml")).unwrap();
+    let about = about.replace("image: restamp:dev", &format!("image: {published}"));
+    fs::write(chart.join("Chart.yaml"), about).unwrap();
+    let image = |given: &str| {
+        let args = [
+            "template",
+            "restamp",
+            chart.to_str().unwrap(),
+            "--set",
+            given,
+        ];
+        let objects = objects(&printed(&helm(HELMS[0], &args)));
+        let watcher = container(one(&objects, "Deployment", "restamp-watcher"));
+        watcher["image"].as_str().unwrap().to_owned()
+    };
+    for ours in [
+        "image.tag=",
+        "image.tag=v1.4.21",
+        "image.repository=ghcr.io/stakater/reloader,image.digest=sha256:1",
+    ] {
+        assert_eq!(image(ours), published, "{ours}");
+    }
+    // A copy may have another.
+    for (given, expected) in [
+        (
+            "global.imageRegistry=mirror.example",
+            "mirror.example/corp/restamp:1.2.0",
+        ),
+        (
+            "image.repository=mirror.example/restamp",
+            "mirror.example/restamp:1.2.0",
+        ),
+        (
+            "image.tag=1.1.0",
+            "registry.example:5000/corp/restamp:1.1.0",
+        ),
+        (
+            "image.digest=sha256:1",
+            "registry.example:5000/corp/restamp@sha256:1",
+        ),
+    ] {
+        assert_eq!(image(given), expected, "{given}");
+    }
+}
+
 #[test]
 fn values_of_reloader_are_taken_as_they_are_and_notes_say_which_change_nothing() {
     let of_reloader = cases().into_iter();

@@ -122,17 +122,20 @@ default
 {{- if or (regexMatch "reloader[^/]*$" $name) (and (empty $name) (regexMatch "^v[0-9]" (.Values.image.tag | toString))) }}true{{ end -}}
 {{- end -}}
 
+{{/* The chart's own is run by its digest; of a copy in another registry only the tag is known to be the same. */}}
 {{- define "restamp.image" -}}
 {{- $own := include "restamp.ownImage" . -}}
+{{- $tagged := regexReplaceAll "@.*$" $own "" -}}
 {{- $image := include "restamp.isReloadersImage" . | empty | ternary .Values.image dict -}}
-{{- $name := $image.repository | default (regexReplaceAll ":[^:/]*$" $own "") -}}
+{{- $name := $image.repository | default (regexReplaceAll ":[^:/]*$" $tagged "") -}}
 {{- with .Values.global.imageRegistry -}}
-{{- $name = printf "%s/%s" . ($image.name | default (regexReplaceAll "^[^/]*[.:][^/]*/|:[^:/]*$" $own "")) -}}
+{{- $name = printf "%s/%s" . ($image.name | default (regexReplaceAll "^[^/]*[.:][^/]*/|:[^:/]*$" $tagged "")) -}}
 {{- end -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $name $image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $name ($image.tag | default (regexFind "[^:/]*$" $own) | toString) -}}
+{{- $chosen := printf "%s:%s" $name ($image.tag | default (regexFind "[^:/]*$" $tagged) | toString) -}}
+{{- eq $chosen $tagged | ternary $own $chosen -}}
 {{- end -}}
 {{- end -}}
 
