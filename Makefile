@@ -44,7 +44,9 @@ IMAGE_AGAIN := $(IMAGE_DIR)/again
 # What pods of tests run on real nodes; the first keeps the namespaces of each open.
 TOOLS_DIR := $(IMAGE_DIR)/tools
 TOOLS_IMAGES := pause:restamp app:1 app:2
-TOOLS_FILES := $(foreach name,$(TOOLS_IMAGES),$(TOOLS_DIR)/$(subst :,-,$(name)).tar)
+# The image as of another version, to upgrade to.
+NEXT_IMAGE := restamp:next
+TOOLS_FILES := $(foreach name,$(TOOLS_IMAGES) $(NEXT_IMAGE),$(TOOLS_DIR)/$(subst :,-,$(name)).tar)
 # Runs commands where there can be real nodes. Where there should be, but what they need cannot be installed, it fails.
 with_nodes = $(CLUSTER) nodes; case $$? in 0) $(1);; 3) ;; *) exit 1;; esac
 NODES_TESTS := $(CARGO) test --locked --features e2e --test e2e -- nodes:: --nocapture
@@ -151,6 +153,8 @@ tools-images:
 		buildah build --quiet --target $${name%:*} --tag $$name --file tests/e2e/nodes/Dockerfile $(TOOLS_DIR); \
 		buildah push --quiet $$name docker-archive:$(TOOLS_DIR)/$$(echo $$name | tr : -).tar:docker.io/library/$$name; \
 	done
+	buildah build --quiet --tag $(NEXT_IMAGE) --build-arg VERSION=next .
+	buildah push --quiet $(NEXT_IMAGE) docker-archive:$(TOOLS_DIR)/$(subst :,-,$(NEXT_IMAGE)).tar:docker.io/library/$(NEXT_IMAGE)
 
 chart: needs-rust ## The tests of the Helm chart, with Helm 4 and 3
 	$(CLUSTER) exec --with helm --with cert-manager --with prometheus -- $(CARGO) test --locked --features e2e --test chart

@@ -1,15 +1,20 @@
 //! On real nodes, where containers run: `make e2e-nodes` provides them. The tests share one cluster, so this is one story.
 
+mod demo;
 mod issued;
+mod leader;
+mod objects;
 mod printer;
+mod processes;
 mod release;
 mod stream;
+mod uninstall;
 
-use crate::support::{Ground, Shop, rollouts::each, shop::WEB, wait::until};
-use printer::Printer;
-use release::Release;
-use restamp::stamp::annotations::AUTO;
-use serde_json::json;
+use crate::support::{Ground, Shop, rollouts::each, shop::WEB};
+use objects::Objects;
+use processes::Processes;
+use release::{IMAGE, NEXT_IMAGE, NEXT_VERSION, Release};
+use serde_json::Value;
 use stream::Stream;
 
 /// Seconds that a fresh installation may take to be ready.
@@ -20,6 +25,7 @@ async fn a_release_from_install_to_uninstall() {
     let Some(ground) = Ground::with_nodes("a_release_from_install_to_uninstall").await else {
         return;
     };
+    let before = Objects::of(&ground.client().await).await;
     let release = Release::new(&ground).await;
     let took = release.install().await;
     assert!(took.as_secs() < READY, "ready after {took:?}");
@@ -27,141 +33,83 @@ async fn a_release_from_install_to_uninstall() {
     release.until_webhook_is_called().await;
     release.test().await;
 
+    let processes = Processes::of_every_node(&ground).await;
     let shop = Shop::injected_on(&ground, "nodes").await;
-    changes_and_deploys(&shop, &release).await;
-    pods_run_on_what_is_live(&ground).await;
-    let before = shop.revisions().await;
-    nothing_is_refused(&ground, &release).await;
-    assert_eq!(shop.revisions().await, before, "no workload rolls by that");
-    a_leader_dies(&shop, &release).await;
-    uninstalled(&shop, &release).await;
+    changes_and_deploys(&shop).await;
+    demo::comes_true(&ground, &release, &processes).await;
+    printer::pods_run_on_what_is_live(&ground).await;
+    nothing_is_refused(&ground, &shop, &release).await;
+    leader::dies(&shop, &release, &processes).await;
+    uninstall::leaves_what_is_documented(&ground, &shop, &before).await;
+    println!("uninstalled");
     issued::cert_manager_renews_and_makes_room(&ground).await;
 }
 
-/// The story of `make demo`, through the Service in the cluster.
-async fn changes_and_deploys(shop: &Shop, release: &Release<'_>) {
+/// Of every kind of workload.
+async fn changes_and_deploys(shop: &Shop) {
     shop.stock().await;
     shop.until_recorded(&WEB).await;
     shop.until_quiet().await;
-
     let change = shop.set_password("two");
     assert_eq!(shop.rollouts(change).await, each(1), "a Secret changes");
-
-    let same = async {
-        shop.delete_secret("db").await;
-        shop.set_password("two").await;
-    };
-    assert_eq!(shop.rollouts(same).await, each(0), "the same content");
-
     let deploy = shop.deploy("three", "app:2");
     assert_eq!(shop.rollouts(deploy).await, each(1), "a deploy");
-    let again = shop.deploy("three", "app:2");
-    assert_eq!(shop.rollouts(again).await, each(0), "the same manifest");
-
-    let outage = async {
-        release.scale("restamp-watcher", 0).await;
-        shop.set_config_map("app", &[("level", "debug")]).await;
-        release.scale("restamp-watcher", 2).await;
-    };
-    assert_eq!(shop.rollouts(outage).await, each(1), "without a watcher");
-
-    let outage = async {
-        release.scale("restamp-webhook", 0).await;
-        shop.deploy("four", "app:1").await;
-    };
-    let rollouts = shop.rollouts(outage).await;
-    assert_eq!(rollouts, each(2), "a deploy without a webhook");
-    release.scale("restamp-webhook", 2).await;
 }
 
-/// P1, as a container sees it.
-async fn pods_run_on_what_is_live(ground: &Ground) {
-    let shop = Shop::injected_on(ground, "printers").await;
-    shop.set_password("password-0").await;
-    shop.set_config_map("app", &[("level", "level-0")]).await;
-    let printer = Printer::create(&shop, "printer", json!({ AUTO: "true" })).await;
-    let bystander = Printer::create(&shop, "bystander", json!({})).await;
-    printer.until_all_print("password-0", "level-0").await;
-    bystander.until_all_print("password-0", "level-0").await;
-    shop.until_quiet().await;
-    for n in 1..=3 {
-        let (password, level) = (format!("password-{n}"), format!("level-{n}"));
-        let before = shop.revisions().await;
-        let change = async {
-            shop.set_password(&password).await;
-            shop.set_config_map("app", &[("level", &level)]).await;
-        };
-        println!("printer before: {}", printer.logs().await);
-        change.await;
-        printer.until_all_print(&password, &level).await;
-        println!("printer after: {}", printer.logs().await);
-        shop.until_quiet().await;
-        let after = shop.revisions().await;
-        assert_eq!(
-            after["Deployment/printer"],
-            before["Deployment/printer"] + 1
-        );
-        assert_eq!(
-            after["Deployment/bystander"],
-            before["Deployment/bystander"]
-        );
-    }
-    // Without Restamp: the file is renewed in the pod that runs, and the variable is not.
-    let log = until("the file changes", async || {
-        let log = bystander.logs().await;
-        if log.contains("-> level-3") {
-            Ok(log)
-        } else {
-            Err(log)
-        }
-    })
-    .await;
-    assert!(
-        log.contains("start password=password-0 level=level-0"),
-        "{log}"
-    );
-    println!("bystander: {log}");
-}
-
-/// Whatever is done to the webhook, users go on.
-async fn nothing_is_refused(ground: &Ground, release: &Release<'_>) {
+/// Whatever is done to Restamp, users go on: nothing that they create is refused, or left unstamped, and nothing that
+/// they have is rolled out.
+async fn nothing_is_refused(ground: &Ground, users: &Shop, release: &Release<'_>) {
     let shop = Shop::injected_on(ground, "stream").await;
     shop.set_password("one").await;
     shop.set_config_map("app", &[]).await;
 
-    let stream = Stream::start(&shop, "renewal");
-    release.renew_certificates().await;
-    stream.stop().await.assert_all_stamped();
-
-    let stream = Stream::start(&shop, "upgrade");
-    release.upgrade().await;
-    stream.stop().await.assert_all_stamped();
-
-    let stream = Stream::start(&shop, "drain");
-    release.drain_every_node().await;
-    stream.stop().await.assert_all_stamped();
-}
-
-async fn a_leader_dies(shop: &Shop, release: &Release<'_>) {
-    let change = async {
-        release.kill_leader().await;
-        shop.set_password("while nobody leads").await;
+    let renewal = async {
+        let stream = Stream::during(&shop, "renewal", release.renew_certificates());
+        stream.await.assert_all_stamped();
     };
-    assert_eq!(shop.rollouts(change).await, each(1), "a leader dies");
+    assert_eq!(users.rollouts(renewal).await, each(0), "a renewal");
+
+    let before = release.runs().await;
+    assert_eq!(before.image, IMAGE);
+    let upgrade = async {
+        let stream = Stream::during(&shop, "upgrade", release.upgrade());
+        stream.await.assert_stamped_in_time();
+    };
+    unnoticed(users, upgrade).await;
+    let after = release.runs().await;
+    assert_eq!((&*after.version, &*after.image), (NEXT_VERSION, NEXT_IMAGE));
+    assert_ne!(after.id, before.id, "the image is another one");
+
+    let rollback = async {
+        let stream = Stream::during(&shop, "rollback", release.roll_back());
+        stream.await.assert_stamped_in_time();
+    };
+    unnoticed(users, rollback).await;
+    assert_eq!(release.runs().await, before);
+
+    let drain = async {
+        let stream = Stream::during(&shop, "drain", release.drain_every_node());
+        stream.await.assert_stamped_in_time();
+    };
+    assert_eq!(users.rollouts(drain).await, each(0), "a drain");
+
+    shop.until_quiet().await;
+    let mut revisions = shop.revisions().await.into_iter();
+    let rolled = revisions.find(|(_, revision)| *revision != 1);
+    assert_eq!(rolled, None, "what was created in between");
 }
 
-async fn uninstalled(shop: &Shop, release: &Release<'_>) {
-    shop.until_quiet().await;
-    let before = shop.revisions().await;
-    release.uninstall().await;
-    shop.deploy("nobody looks", "app:2").await;
-    shop.until_rolled_out().await;
-    let deploy = each(1);
-    for (workload, revision) in shop.revisions().await {
-        let came = revision - before[&workload];
-        assert_eq!(
-            came, deploy[&workload],
-            "{workload}: that of the deploy alone"
-        );
-    }
+/// No workload is rolled out by `action`, and no pod is another one, or started again.
+async fn unnoticed(users: &Shop, action: impl Future<Output = ()>) {
+    let before = pods_of(users).await;
+    assert_eq!(users.rollouts(action).await, each(0));
+    assert_eq!(pods_of(users).await, before);
+}
+
+/// The pods of a stocked shop, and how often their containers have been started again.
+async fn pods_of(shop: &Shop) -> Vec<String> {
+    let path = "jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[*].restartCount}{\"\\n\"}{end}";
+    let get = ["get", "pods", "--selector=app=web", "-o", path];
+    let said = shop.kubectl(&get, &Value::Null).await.out;
+    said.lines().map(str::to_owned).collect()
 }

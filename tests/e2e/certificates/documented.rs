@@ -1,4 +1,4 @@
-//! Commands of docs/certificates.md, as they stand there.
+//! Commands of documents, as they stand there.
 
 use std::{
     env, fs,
@@ -10,6 +10,10 @@ use tempfile::TempDir;
 
 use super::site::folder;
 use crate::support::{Ground, detour::Detour};
+
+/// The documents.
+pub const CERTIFICATES: &str = "docs/certificates.md";
+pub const INSTALL: &str = "docs/install.md";
 
 /// What users have: a clone.
 pub struct Repository {
@@ -73,7 +77,8 @@ impl Repository {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a folder.
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("a folder") {
         let entry = entry.expect("an entry");
@@ -86,9 +91,9 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The blocks with commands below a heading of docs/certificates.md.
-pub fn commands<const N: usize>(heading: &str) -> [String; N] {
-    let text = fs::read_to_string(folder("docs/certificates.md")).expect("a document");
+/// The blocks with commands below a heading of a document.
+pub fn commands<const N: usize>(document: &str, heading: &str) -> [String; N] {
+    let text = fs::read_to_string(folder(document)).expect("a document");
     let lines = text.lines().skip_while(|line| *line != heading);
     let section: Vec<_> = lines
         .skip(1)
@@ -99,5 +104,5 @@ pub fn commands<const N: usize>(heading: &str) -> [String; N] {
     let blocks: Vec<_> = blocks.collect();
     blocks
         .try_into()
-        .unwrap_or_else(|blocks| panic!("{heading}: {blocks:?}"))
+        .unwrap_or_else(|blocks| panic!("{document}: {heading}: {blocks:?}"))
 }

@@ -5,7 +5,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::{
     cert_manager::Installed,
-    documented::{Repository, commands},
+    documented::{CERTIFICATES, Repository, commands},
     rotation::{Stream, shop, until_served, until_stamped},
     site::{AUTHORITY, AUTHORITY_OF_CERT_MANAGER, SERVICE, SERVING, Server, Site},
 };
@@ -81,7 +81,7 @@ async fn from_cert_manager_to_self_managed_under_load_and_back() {
     };
     let site = &installed.site;
     let mut before = installed.run_for_it().await;
-    let [there, clean_up] = commands("## From cert-manager to self-managed");
+    let [there, clean_up] = commands(CERTIFICATES, "## From cert-manager to self-managed");
     let mut ours = None;
     let go = async { ours = Some(installed.to_self_managed(&there, &mut before).await) };
     Stream::default().during(site, &[], go).await;
@@ -92,7 +92,7 @@ async fn from_cert_manager_to_self_managed_under_load_and_back() {
     installed.until_nothing_is_left(left).await;
     assert_eq!(site.managers_of_bundle().await, ["restamp"]);
 
-    let [back, clean_up] = commands("## From self-managed to cert-manager");
+    let [back, clean_up] = commands(CERTIFICATES, "## From self-managed to cert-manager");
     ours.watcher.kill();
     installed.run(&back).await;
     // The replicas that still run may take in what is not injected yet.
@@ -125,7 +125,7 @@ async fn what_cert_manager_made_is_distrusted_at_once() {
         servers,
         bundle: before,
     } = installed.run_for_it().await;
-    let [distrust] = commands("## By cert-manager");
+    let [distrust] = commands(CERTIFICATES, "## By cert-manager");
     installed.run(&distrust).await;
     let after = until("the CA of before is not trusted", async || {
         let bundle = site.bundle().await;
@@ -154,7 +154,7 @@ async fn what_restamp_made_is_distrusted_at_once() {
     watcher.until_leading().await;
     servers[0].replica.until_ready().await;
     let before = site.until_bundled(1).await;
-    let [_, distrust] = commands("### To force it");
+    let [_, distrust] = commands(CERTIFICATES, "### To force it");
     watcher.stop().await;
     Repository::leading_to(&way)
         .run(&site.ground, &distrust)

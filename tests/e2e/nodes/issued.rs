@@ -5,7 +5,7 @@ use super::{release::Release, stream::Stream};
 use crate::{
     certificates::{
         cert_manager::CertManager,
-        documented::{Repository, commands},
+        documented::{CERTIFICATES, Repository, commands},
     },
     support::{Ground, Shop},
 };
@@ -27,20 +27,24 @@ pub async fn cert_manager_renews_and_makes_room(ground: &Ground) {
     shop.set_config_map("app", &[]).await;
 
     let (pods, served) = (release.restarts().await, release.served().await);
-    let stream = Stream::start(&shop, "cert-manager-renews");
-    cert_manager.renew("restamp-webhook").await;
-    release.until_served(served + 2).await;
-    stream.stop().await.assert_all_stamped();
+    let renewal = async {
+        cert_manager.renew("restamp-webhook").await;
+        release.until_served(served + 2).await;
+    };
+    let stream = Stream::during(&shop, "cert-manager-renews", renewal).await;
+    stream.assert_all_stamped();
     assert_eq!(release.restarts().await, pods, "no pod is another one");
 
-    let [there, clean_up] = commands("## From cert-manager to self-managed");
-    let stream = Stream::start(&shop, "to-self-managed");
-    clone.run(ground, &there).await;
-    release.until_rolled_out().await;
-    clone.run(ground, &clean_up).await;
-    stream.stop().await.assert_all_stamped();
+    let [there, clean_up] = commands(CERTIFICATES, "## From cert-manager to self-managed");
+    let move_there = async {
+        clone.run(ground, &there).await;
+        release.until_rolled_out().await;
+        clone.run(ground, &clean_up).await;
+    };
+    let stream = Stream::during(&shop, "to-self-managed", move_there).await;
+    stream.assert_all_stamped();
 
-    let [back, clean_up] = commands("## From self-managed to cert-manager");
+    let [back, clean_up] = commands(CERTIFICATES, "## From self-managed to cert-manager");
     clone.run(ground, &back).await;
     clone.run(ground, &clean_up).await;
     release.until_rolled_out().await;

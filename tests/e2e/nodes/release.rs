@@ -1,26 +1,48 @@
 //! The chart, installed as its documentation says.
 
 use std::{
-    path::Path,
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
+use futures::future::join_all;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    coordination::v1::Lease,
-    core::v1::{Node, Pod, Secret},
+    core::v1::{ContainerStatus, Node, Pod},
 };
-use kube::{
-    Api, Client, ResourceExt,
-    api::{DeleteParams, ListParams},
-};
+use kube::{Api, Client, ResourceExt, api::ListParams};
 
-use crate::support::{Ground, Shop, ground::SYSTEM, wait::until};
+use serde_json::Value;
+
+use crate::{
+    certificates::{documented::copy, site::folder},
+    support::{Ground, Shop, ground::SYSTEM, wait::until},
+};
 
 const NAME: &str = "restamp";
 const CERTIFICATE: &str = "restamp-webhook-tls";
 const AUTHORITY: &str = "restamp-webhook-tls-ca";
 const DEPLOYMENTS: [&str; 2] = ["restamp-watcher", "restamp-webhook"];
+const COMPONENTS: [&str; 2] = ["watcher", "webhook"];
+/// That of the chart, and that of `make tools-images` to upgrade to.
+pub const IMAGE: &str = "restamp:dev";
+pub const NEXT_IMAGE: &str = "restamp:next";
+pub const NEXT_VERSION: &str = "99.0.0";
+/// The exit code of a container that was killed.
+const KILLED: i32 = 128 + 9;
+
+/// What a release runs.
+#[derive(Debug, PartialEq)]
+pub struct Version {
+    /// Of the chart.
+    pub version: String,
+    /// The image, by its name and by its digest.
+    pub image: String,
+    pub id: String,
+}
+
 /// A release of the chart.
 pub struct Release<'a> {
     ground: &'a Ground,
@@ -94,21 +116,55 @@ impl<'a> Release<'a> {
             .await
     }
 
-    /// A new release that changes every pod.
+    /// Another version of chart and image, as a package.
     pub async fn upgrade(&self) {
-        let annotation = "reloader.deployment.pod.annotations.release=next";
-        let chart = chart();
-        let upgrade = [
-            "upgrade",
-            NAME,
-            &chart,
-            "--namespace",
-            SYSTEM,
-            "--set",
-            annotation,
-        ];
-        self.helm(&upgrade).await;
+        let files = tempfile::tempdir().expect("a temporary folder");
+        let package = self.package_next(files.path()).await;
+        let package = package.to_str().expect("a path in UTF-8");
+        self.helm(&["upgrade", NAME, package, "--namespace", SYSTEM])
+            .await;
         self.until_rolled_out().await;
+    }
+
+    /// The version of before.
+    pub async fn roll_back(&self) {
+        self.helm(&["rollback", NAME, "--namespace", SYSTEM]).await;
+        self.until_rolled_out().await;
+    }
+
+    /// Packages the chart as another version, which runs another image.
+    async fn package_next(&self, files: &Path) -> PathBuf {
+        let chart = files.join("restamp");
+        copy(&folder("charts/restamp"), &chart);
+        let about = chart.join("Chart.yaml");
+        let text = fs::read_to_string(&about).expect("a file");
+        assert_eq!(text.matches(IMAGE).count(), 1, "{text}");
+        fs::write(&about, text.replace(IMAGE, NEXT_IMAGE)).expect("a file");
+        let [chart, files_] = [&chart, files].map(|path| path.to_str().expect("a path in UTF-8"));
+        let version = ["--version", NEXT_VERSION, "--app-version", NEXT_VERSION];
+        let package = ["package", chart, "--destination", files_];
+        self.helm(&[&package[..], &version].concat()).await;
+        files.join(format!("restamp-{NEXT_VERSION}.tgz"))
+    }
+
+    /// What is installed, and what all of its pods run.
+    pub async fn runs(&self) -> Version {
+        let list = ["list", "--namespace", SYSTEM, "--output", "json"];
+        let list: Value = serde_json::from_str(&self.helm(&list).await).expect("JSON");
+        let chart = list[0]["chart"].as_str().expect("a chart");
+        let mut images = BTreeSet::new();
+        for pod in self.all_pods().await {
+            let id = container(&pod).expect("a status").image_id.clone();
+            let image = pod.spec.expect("a spec").containers.remove(0).image;
+            images.insert((image.expect("an image"), id));
+        }
+        assert_eq!(images.len(), 1, "{images:?}");
+        let (image, id) = images.pop_first().expect("one");
+        Version {
+            version: chart.trim_start_matches("restamp-").to_owned(),
+            image,
+            id,
+        }
     }
 
     /// Waits until every pod is one of the newest template.
@@ -127,25 +183,6 @@ impl<'a> Release<'a> {
         self.kubectl(&["get", "pods", selector, "-o", path]).await
     }
 
-    /// Takes it away, and checks that nothing but what is documented stays.
-    pub async fn uninstall(&self) {
-        self.helm(&["uninstall", NAME, "--namespace", SYSTEM, "--wait"])
-            .await;
-        let kinds = "deployments,services,configmaps,serviceaccounts,roles,rolebindings,poddisruptionbudgets,\
-                     networkpolicies,clusterroles,clusterrolebindings,mutatingwebhookconfigurations,flowschemas,\
-                     prioritylevelconfigurations";
-        let ours = "app.kubernetes.io/instance=restamp";
-        let left = self
-            .kubectl(&["get", kinds, "-l", ours, "-o", "name"])
-            .await;
-        assert_eq!(left.trim(), "", "the release is gone");
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), SYSTEM);
-        let secrets = secrets.list(&ListParams::default()).await.expect("a list");
-        let names: Vec<_> = secrets.items.iter().map(ResourceExt::name_any).collect();
-        assert_eq!(names, ["restamp-key", CERTIFICATE, AUTHORITY]);
-        self.ground.kubectl(&["delete", "namespace", SYSTEM]).await;
-    }
-
     /// Waits until the API server calls the webhook.
     pub async fn until_webhook_is_called(&self) {
         let shop = Shop::injected_on(self.ground, "called").await;
@@ -157,26 +194,56 @@ impl<'a> Release<'a> {
         .await;
     }
 
-    /// Has that many pods of a Deployment run.
-    pub async fn scale(&self, deployment: &str, replicas: i32) {
-        let replicas_flag = format!("--replicas={replicas}");
-        let scale = ["scale", "deployment", deployment, &replicas_flag];
-        self.kubectl(&scale).await;
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), SYSTEM);
-        let component = deployment.trim_start_matches("restamp-");
-        let params =
-            ListParams::default().labels(&format!("app.kubernetes.io/component={component}"));
-        until("the pods are as many", async || {
-            let pods = pods.list(&params).await.expect("a list").items;
-            let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-            let is_so = pods.len() == ready && i32::try_from(ready) == Ok(replicas);
-            if is_so {
-                Ok(())
-            } else {
-                Err((pods.len(), ready))
-            }
-        })
-        .await;
+    /// The pods of a component that are to stay.
+    pub async fn pods_of(&self, component: &str) -> Vec<Pod> {
+        let selector = format!("app.kubernetes.io/component={component}");
+        let params = ListParams::default().labels(&selector);
+        let mut pods = self.pods_api().list(&params).await.expect("a list").items;
+        pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+        pods
+    }
+
+    /// Those of all components.
+    pub async fn all_pods(&self) -> Vec<Pod> {
+        let pods = COMPONENTS.map(|component| self.pods_of(component));
+        join_all(pods).await.concat()
+    }
+
+    /// The pod that a Lease says is the leader.
+    pub async fn pod_of_holder(&self, holder: &str) -> Pod {
+        let (pod, _) = holder
+            .rsplit_once('_')
+            .expect("the name of a pod, and digits");
+        self.pods_api().get(pod).await.expect("it is there")
+    }
+
+    /// Waits until these pods are ready, with containers of which the last one was killed.
+    pub async fn until_restarted_after_kill(&self, pods: &[Pod]) {
+        for pod in pods {
+            until("the kubelet has started it again", async || {
+                let pod = self.pods_api().get(&pod.name_any()).await;
+                let pod = pod.expect("it is there");
+                let last = container(&pod).and_then(|it| it.last_state.clone());
+                let code = last.and_then(|last| Some(last.terminated?.exit_code));
+                if code == Some(KILLED) && is_ready(&pod) {
+                    Ok(())
+                } else {
+                    Err(pod.status)
+                }
+            })
+            .await;
+        }
+    }
+
+    /// What `restamp explain` in a pod says about a workload.
+    pub async fn explain(&self, workload: &str, namespace: &str) -> String {
+        let program = ["exec", "deployment/restamp-watcher", "--", "/restamp"];
+        let explain = ["explain", workload, "-n", namespace];
+        self.kubectl(&[program, explain].concat()).await
+    }
+
+    fn pods_api(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), SYSTEM)
     }
 
     /// Evicts whatever runs on each of the nodes in turn.
@@ -197,20 +264,6 @@ impl<'a> Release<'a> {
             self.until_available(2).await;
             self.ground.kubectl(&["uncordon", node]).await;
         }
-    }
-
-    /// Ends the watcher that leads, without a word.
-    pub async fn kill_leader(&self) {
-        let leases: Api<Lease> = Api::namespaced(self.client.clone(), SYSTEM);
-        let lease = leases.get("restamp-watcher").await.expect("a Lease");
-        let holder = lease.spec.and_then(|spec| spec.holder_identity);
-        let holder = holder.expect("somebody leads");
-        let (pod, _) = holder
-            .rsplit_once('_')
-            .expect("the name of a pod, and digits");
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), SYSTEM);
-        let at_once = DeleteParams::default().grace_period(0);
-        pods.delete(pod, &at_once).await.expect("it is there");
     }
 
     async fn until_available(&self, replicas: i32) {
@@ -253,8 +306,11 @@ impl<'a> Release<'a> {
 }
 
 fn chart() -> String {
-    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/restamp");
-    chart.display().to_string()
+    folder("charts/restamp").display().to_string()
+}
+
+fn container(pod: &Pod) -> Option<&ContainerStatus> {
+    pod.status.as_ref()?.container_statuses.as_ref()?.first()
 }
 
 fn is_ready(pod: &Pod) -> bool {

@@ -1,6 +1,6 @@
 //! Workloads that are created one after the other, as long as something is done to Restamp.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::api::{DynamicObject, PostParams};
 use restamp::stamp::annotations::AUTO;
@@ -13,6 +13,10 @@ use crate::support::{
     shop::{web_pod, workload},
 };
 
+/// How long the webhook waits for sources.
+const BUDGET: Duration = Duration::from_secs(1);
+/// However soon it is to end.
+const FEWEST: usize = 20;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A stream of creations.
@@ -23,16 +27,18 @@ pub struct Stream {
 
 /// What became of them.
 #[derive(Debug, Default)]
+#[must_use]
 pub struct Outcome {
     name: String,
     created: usize,
     refused: Vec<String>,
-    unstamped: Vec<String>,
+    /// With what the creation took.
+    unstamped: Vec<(String, Duration)>,
 }
 
 impl Stream {
     /// Starts it in a namespace whose workloads go through the webhook.
-    pub fn start(shop: &Shop, name: &str) -> Self {
+    fn start(shop: &Shop, name: &str) -> Self {
         let (api, name) = (shop.workloads("Deployment"), name.to_owned());
         let (stop, mut stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
@@ -41,14 +47,17 @@ impl Stream {
                 ..Outcome::default()
             };
             let mut ticks = interval(PAUSE);
-            while stopped.try_recv().is_err() {
+            while outcome.created < FEWEST || stopped.try_recv().is_err() {
                 ticks.tick().await;
                 let name = format!("{}-{}", outcome.name, outcome.created);
                 let object = deployment(&name);
                 let object: DynamicObject = serde_json::from_value(object).expect("an object");
+                let began = Instant::now();
                 match api.create(&PostParams::default(), &object).await {
                     Err(error) => outcome.refused.push(format!("{name}: {error}")),
-                    Ok(made) if stamp_of(&made).is_none() => outcome.unstamped.push(name),
+                    Ok(made) if stamp_of(&made).is_none() => {
+                        outcome.unstamped.push((name, began.elapsed()));
+                    }
                     Ok(_) => {}
                 }
                 outcome.created += 1;
@@ -58,22 +67,36 @@ impl Stream {
         Self { stop, task }
     }
 
+    /// As long as `action` takes.
+    pub async fn during(shop: &Shop, name: &str, action: impl Future<Output = ()>) -> Outcome {
+        let stream = Self::start(shop, name);
+        action.await;
+        stream.stop().await
+    }
+
     /// Ends it.
-    pub async fn stop(self) -> Outcome {
+    async fn stop(self) -> Outcome {
         self.stop.send(()).expect("it runs");
         self.task.await.expect("it ends")
     }
 }
 
 impl Outcome {
-    /// Fails unless there were some, none was refused, and each was stamped.
+    /// Fails unless none was refused, and each was stamped.
     pub fn assert_all_stamped(&self) {
-        assert!(self.created > 20, "{self:?}");
-        assert!(
-            self.refused.is_empty() && self.unstamped.is_empty(),
-            "{self:?}"
-        );
-        println!("{}: {} created, all stamped", self.name, self.created);
+        self.assert_stamped_in_time();
+        assert_eq!(self.unstamped, [], "{}", self.name);
+    }
+
+    /// The same, but for those for whose sources the webhook waited in vain, which a machine with too much to do can cause:
+    /// it goes without a stamp then, and the watcher sees to it.
+    pub fn assert_stamped_in_time(&self) {
+        assert_eq!(self.refused, [] as [String; 0], "{}", self.name);
+        let mut unstamped = self.unstamped.iter();
+        let at_once = unstamped.find(|(_, took)| *took < BUDGET);
+        assert_eq!(at_once, None, "{}", self.name);
+        let (name, created) = (&self.name, self.created);
+        println!("{name}: {created} created, unstamped {:?}", self.unstamped);
     }
 }
 

@@ -1,6 +1,5 @@
 //! Reads and writes of sources and workloads, in the namespaces of users.
 
-use futures::future::join_all;
 use kube::api::{Patch, PatchParams};
 use restamp::cluster::kind::KINDS;
 use serde_json::json;
@@ -8,13 +7,7 @@ use serde_json::json;
 use super::{Missed, Right, Roles, WATCHER, given::WATCHER_ROLE, ground, until_metric};
 use crate::{
     matrix::rows::{Followed, ROWS, Row},
-    support::{
-        Ground, Shop,
-        replica::Replica,
-        rollouts::each,
-        shop::{Name, WEB},
-        wait::until,
-    },
+    support::{Ground, Shop, replica::Replica, rollouts::each, shop::WEB, wait::until},
 };
 
 pub(super) const SOURCES: [Right; 2] = [
@@ -177,17 +170,14 @@ async fn sources_that_may_not_be_read_are_named_and_followed_once_they_may() {
     for (right, name) in SOURCES.into_iter().zip(["app", "db"]) {
         let missed = site.without(right).await;
         let change = async {
-            let before = join_all(WEB.map(|name| site.shop.stamp(name))).await;
             match name {
                 "app" => site.shop.set_config_map("app", &[("level", "debug")]).await,
                 _ => site.shop.set_password("two").await,
             }
             missed.until_told(&site.object(name)).await;
             site.roles.all().await;
-            for (name, before) in WEB.into_iter().zip(before) {
-                until_restamped(&site.shop, name, before).await;
-            }
         };
+        let change = site.shop.until_restamped(&WEB, change);
         assert_eq!(site.shop.rollouts(change).await, each(1), "{name}");
     }
     until_metric(
@@ -204,14 +194,6 @@ async fn sources_that_may_not_be_read_are_named_and_followed_once_they_may() {
         .until_told(&format!("in namespace {namespace:?}"))
         .await;
     until_metric(&site.watcher, "restamp_events_total{result=\"forbidden\"}").await;
-}
-
-async fn until_restamped(shop: &Shop, name: Name<'_>, before: Option<String>) {
-    until("it is restamped", async || match shop.stamp(name).await {
-        stamp if stamp != before => Ok(()),
-        stamp => Err(stamp),
-    })
-    .await;
 }
 
 async fn until_current(shop: &Shop, row: &Row) {

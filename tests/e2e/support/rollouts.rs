@@ -104,6 +104,20 @@ impl Shop {
         after.into_iter().map(rolled).collect()
     }
 
+    /// Waits until `action` has had all of these restamped. Whoever begins to lead compares everything in an order of its
+    /// own, so that sentinels say nothing of others.
+    pub async fn until_restamped(&self, names: &[Name<'_>], action: impl Future<Output = ()>) {
+        let stamps = || join_all(names.iter().map(|name| self.stamp(*name)));
+        let before = stamps().await;
+        action.await;
+        until("all are restamped", async || {
+            let now = stamps().await;
+            let are_so = now.iter().zip(&before).all(|(now, before)| now != before);
+            if are_so { Ok(()) } else { Err(now) }
+        })
+        .await;
+    }
+
     /// The revision of each workload but the sentinels, as its controller counts them.
     pub async fn revisions(&self) -> Rollouts {
         let mut revisions = Rollouts::new();
