@@ -1,6 +1,7 @@
 //! On real nodes, where containers run: `make e2e-nodes` provides them. The tests share one cluster, so this is one story.
 
 mod demo;
+mod footprint;
 mod issued;
 mod leader;
 mod objects;
@@ -39,7 +40,14 @@ async fn a_release_from_install_to_uninstall() {
     demo::comes_true(&ground, &release, &processes).await;
     printer::pods_run_on_what_is_live(&ground).await;
     nothing_is_refused(&ground, &shop, &release).await;
-    leader::dies(&shop, &release, &processes).await;
+    {
+        let crowd = footprint::crowd(&ground).await;
+        footprint::roll_out(&crowd).await;
+        footprint::memory(&release, &processes, "among many").await;
+        leader::dies(&shop, &release, &processes).await;
+        footprint::memory(&release, &processes, "after another one leads").await;
+        footprint::at_rest(&release).await;
+    }
     uninstall::leaves_what_is_documented(&ground, &shop, &before).await;
     println!("uninstalled");
     issued::cert_manager_renews_and_makes_room(&ground).await;

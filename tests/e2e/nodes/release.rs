@@ -209,6 +209,19 @@ impl<'a> Release<'a> {
         join_all(pods).await.concat()
     }
 
+    /// What the kubelet has counted for the container of a pod.
+    pub async fn counted(&self, pod: &Pod) -> Value {
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        let node = node.expect("it is on a node");
+        let path = format!("/api/v1/nodes/{node}/proxy/stats/summary");
+        until("the kubelet has counted", async || {
+            let summary = self.ground.kubectl(&["get", "--raw", &path]).await;
+            let summary: Value = serde_json::from_str(&summary).expect("JSON");
+            container_in(&summary, pod).ok_or(summary)
+        })
+        .await
+    }
+
     /// The pod that a Lease says is the leader.
     pub async fn pod_of_holder(&self, holder: &str) -> Pod {
         let (pod, _) = holder
@@ -311,6 +324,17 @@ fn chart() -> String {
 
 fn container(pod: &Pod) -> Option<&ContainerStatus> {
     pod.status.as_ref()?.container_statuses.as_ref()?.first()
+}
+
+/// What the summary of a kubelet says of the container of a pod, once all of it is there.
+fn container_in(summary: &Value, pod: &Pod) -> Option<Value> {
+    let uid = pod.uid()?;
+    let mut pods = summary["pods"].as_array()?.iter();
+    let pod = pods.find(|it| it["podRef"]["uid"] == *uid)?;
+    let container = &pod["containers"][0];
+    container["memory"]["workingSetBytes"].as_f64()?;
+    container["cpu"]["usageNanoCores"].as_f64()?;
+    Some(container.clone())
 }
 
 fn is_ready(pod: &Pod) -> bool {
