@@ -3,8 +3,13 @@
 use std::{env, fs, os::unix::fs::PermissionsExt};
 
 use restamp_dev_certs::{Authority, Validity};
+use restamp_test_cluster::skipped;
 use serde_json::json;
-use tokio::{io::AsyncReadExt, net::TcpListener, time::timeout};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, UdpSocket},
+    time::timeout,
+};
 
 use crate::support::{
     Ground, Shop,
@@ -21,8 +26,10 @@ const MOST_OF_IMAGE: u64 = 14_000_000;
 const MOST_OF_PROGRAM: usize = 12_000_000;
 /// The program header of a file that wants a dynamic linker.
 const PT_INTERP: usize = 3;
-/// A host that only `/etc/hosts` knows.
+/// A host that only the name server of the test knows.
 const RECEIVER: &str = "alerts.test";
+/// Where that is: name servers have no other port.
+const NAME_SERVER: &str = "127.83.0.1";
 /// Where a pod has the rights of its ServiceAccount.
 const ACCOUNT: &str = "var/run/secrets/kubernetes.io/serviceaccount";
 
@@ -92,7 +99,7 @@ async fn watcher_and_webhook_run_as_in_a_pod() {
     let receiver = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = receiver.local_addr().expect("an address").port();
     let url = format!("https://{RECEIVER}:{port}");
-    watcher.mount("etc/hosts", format!("127.0.0.1 {RECEIVER}\n"));
+    mount_names(&watcher).await;
     let alerts = [("ALERT_ON_RELOAD", "true"), ("ALERT_WEBHOOK_URL", &url)];
     let args = ["watcher", "--settle", "1s"];
     let Some(watcher) = start(&watcher, &ground, "restamp-watcher", &args, &alerts).await else {
@@ -142,6 +149,37 @@ fn mount_certificate(image: &Image) {
     let identity = identity.expect("a certificate");
     image.mount("tls/tls.crt", identity.certificate);
     image.mount("tls/tls.key", identity.key);
+}
+
+/// As the kubelet does, with a name server behind it; with the file alone where a test may not open its port.
+async fn mount_names(image: &Image) {
+    match UdpSocket::bind((NAME_SERVER, 53)).await {
+        Ok(socket) => {
+            image.mount("etc/hosts", "127.0.0.1 localhost\n");
+            image.mount("etc/resolv.conf", format!("nameserver {NAME_SERVER}\n"));
+            tokio::spawn(serve_names(socket));
+        }
+        Err(error) => {
+            skipped(format_args!("no name server at {NAME_SERVER}: {error}"));
+            image.mount("etc/hosts", format!("127.0.0.1 {RECEIVER}\n"));
+        }
+    }
+}
+
+/// Every name is one of this machine's (RFC 1035, section 4).
+async fn serve_names(socket: UdpSocket) {
+    let mut query = [0; 512];
+    while let Ok((length, client)) = socket.recv_from(&mut query).await {
+        let end = query[12..length].iter().position(|byte| *byte == 0);
+        let end = 12 + end.expect("the end of a name") + 5;
+        let asks_for_ipv4 = query[end - 4..end] == [0, 1, 0, 1];
+        let mut answer = query[..end].to_vec();
+        answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, u8::from(asks_for_ipv4), 0, 0, 0, 0]);
+        if asks_for_ipv4 {
+            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 127, 0, 0, 1]);
+        }
+        socket.send_to(&answer, client).await.ok();
+    }
 }
 
 async fn first_packet(listener: &TcpListener) -> Vec<u8> {
