@@ -52,6 +52,7 @@ async fn rights_in_some_namespaces_suffice_and_each_for_certificates_is_missed()
     site.flags = vec![format!("--namespaces={}", shop.namespace)];
     let webhook = site.webhook().await;
     let _way = site.lead_to(&webhook).await;
+    site.have_reviewed(&shop.namespace).await;
     let watcher = site.watcher("only").await;
     until_stamped(&shop).await;
     for log in [watcher.log(), webhook.replica.log()] {
