@@ -15,6 +15,7 @@ mod cert_manager;
 mod helm;
 mod kustomize;
 mod modes;
+mod names;
 mod notes;
 mod objects;
 mod oldest;

@@ -22,8 +22,13 @@ pub struct Namespace {
 impl Namespace {
     /// Makes it, with these labels.
     pub fn new(name: &str, labels: &Value) -> Self {
+        Self::called(format!("{name}-{}", std::process::id()), labels)
+    }
+
+    /// The same, with all of its name.
+    pub fn called(name: String, labels: &Value) -> Self {
         let namespace = Self {
-            name: format!("{name}-{}", std::process::id()),
+            name,
             files: tempfile::tempdir().unwrap(),
         };
         let metadata = json!({ "name": namespace.name, "labels": labels });

@@ -34,32 +34,41 @@ fn every_case_is_taken_by_the_api_server_and_restricted() {
     let serves_others =
         cert_manager::served("what the API server takes of others' kinds").is_some();
     if serves_others {
-        for crd in CRDS_OF_OTHERS {
-            cert_manager::serve(&format!("tests/e2e/crds/{crd}.yaml"));
-        }
+        serve_kinds_of_others();
     }
     for case in cases() {
-        let objects = objects(&rendered(&case)).into_values();
-        let served = objects.filter(|object| {
-            let api = object["apiVersion"].as_str().unwrap();
-            serves_others || !OF_OTHERS.iter().any(|group| api.starts_with(group))
-        });
-        let ours: Vec<_> = served
-            .map(|mut object| {
-                if object["metadata"].get("namespace").is_some() {
-                    object["metadata"]["namespace"] = namespace.name.as_str().into();
-                }
-                // Its own is not there yet, since nothing is made.
-                if object["kind"] == "Pod" {
-                    object["spec"]["serviceAccountName"] = "default".into();
-                }
-                object
-            })
-            .collect();
-        let all = json!({ "apiVersion": "v1", "kind": "List", "items": ours });
-        let warnings = namespace.apply(&all, &["--dry-run=server"]);
+        let warnings = dry_run(&namespace, &rendered(&case), serves_others);
         assert_eq!(warnings, "", "{case}");
     }
+}
+
+pub fn serve_kinds_of_others() {
+    for crd in CRDS_OF_OTHERS {
+        cert_manager::serve(&format!("tests/e2e/crds/{crd}.yaml"));
+    }
+}
+
+/// Has the API server say what it would make of all that was rendered, in one namespace; gives what it warned of.
+pub fn dry_run(namespace: &Namespace, rendered: &str, serves_others: bool) -> String {
+    let objects = objects(rendered).into_values();
+    let served = objects.filter(|object| {
+        let api = object["apiVersion"].as_str().unwrap();
+        serves_others || !OF_OTHERS.iter().any(|group| api.starts_with(group))
+    });
+    let ours: Vec<_> = served
+        .map(|mut object| {
+            if object["metadata"]["namespace"].is_string() {
+                object["metadata"]["namespace"] = namespace.name.as_str().into();
+            }
+            // Its own is not there yet, since nothing is made.
+            if object["kind"] == "Pod" {
+                object["spec"]["serviceAccountName"] = "default".into();
+            }
+            object
+        })
+        .collect();
+    let all = json!({ "apiVersion": "v1", "kind": "List", "items": ours });
+    namespace.apply(&all, &["--dry-run=server"])
 }
 
 /// The objects of a release in no namespace that are there.

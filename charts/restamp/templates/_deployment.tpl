@@ -31,7 +31,7 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
     spec:
-      serviceAccountName: {{ .account }}
+      serviceAccountName: {{ .account | quote }}
       {{- if kindIs "bool" $values.automountServiceAccountToken }}
       automountServiceAccountToken: {{ $values.automountServiceAccountToken }}
       {{- end }}
@@ -44,11 +44,11 @@ spec:
       hostUsers: {{ $values.hostUsers }}
       {{- end }}
       {{- with $values.priorityClassName | default (include "restamp.ownPriorityClass" .root) }}
-      priorityClassName: {{ . }}
+      priorityClassName: {{ . | quote }}
       {{- end }}
       {{- range $key := list "runtimeClassName" "schedulerName" }}
       {{- with index $values $key }}
-      {{ $key }}: {{ . }}
+      {{ $key }}: {{ . | quote }}
       {{- end }}
       {{- end }}
       {{- range $key := list "securityContext" "dnsConfig" "nodeSelector" "affinity" "tolerations" }}
@@ -135,37 +135,37 @@ spec:
 {{- end }}
 {{- range $name, $value := $env.open | default dict }}
 {{- if not (empty $value) }}
-- name: {{ $name }}
+- name: {{ $name | quote }}
   value: {{ $value | toString | quote }}
 {{- end }}
 {{- end }}
 {{- range $name, $value := $env.secret | default dict }}
 {{- if not (empty $value) }}
-- name: {{ $name }}
+- name: {{ $name | quote }}
   valueFrom:
     secretKeyRef:
-      name: {{ $secret }}
-      key: {{ $name }}
+      name: {{ $secret | quote }}
+      key: {{ $name | quote }}
 {{- end }}
 {{- end }}
 {{- range $from, $keys := $env.existing | default dict }}
 {{- range $name, $key := $keys }}
 {{- if not (empty $key) }}
-- name: {{ $name }}
+- name: {{ $name | quote }}
   valueFrom:
     secretKeyRef:
-      name: {{ $from }}
-      key: {{ $key }}
+      name: {{ $from | quote }}
+      key: {{ $key | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- range $name, $path := $env.field | default dict }}
 {{- if not (empty $path) }}
-- name: {{ $name }}
+- name: {{ $name | quote }}
   valueFrom:
     fieldRef:
       apiVersion: v1
-      fieldPath: {{ $path }}
+      fieldPath: {{ $path | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}

@@ -14,10 +14,10 @@
 {{- .Values.namespace | default .Release.Namespace -}}
 {{- end -}}
 
-{{/* What pods are selected by. Of a dict: root, component. */}}
+{{/* What pods are selected by. Names may look like numbers, so they are quoted. Of a dict: root, component. */}}
 {{- define "restamp.selectorLabels" -}}
-app.kubernetes.io/name: {{ .root.Values.nameOverride | default .root.Chart.Name }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ .root.Values.nameOverride | default .root.Chart.Name | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- with .component }}
 app.kubernetes.io/component: {{ . }}
 {{- end }}
@@ -37,9 +37,9 @@ app.kubernetes.io/component: {{ . }}
 {{/* The metadata of an object. Of a dict: root, name, and component, labels, annotations, cluster (in no namespace). */}}
 {{- define "restamp.metadata" -}}
 metadata:
-  name: {{ .name }}
+  name: {{ .name | quote }}
   {{- if not .cluster }}
-  namespace: {{ .namespace | default (include "restamp.namespace" .root) }}
+  namespace: {{ .namespace | default (include "restamp.namespace" .root) | quote }}
   {{- end }}
   labels:
     {{- include "restamp.labels" . | nindent 4 }}
@@ -92,10 +92,14 @@ default
 {{- if and .Values.webhook.enabled (not .Values.reloader.webhookUrl) (include "restamp.hasReviewed" .) }}true{{ end -}}
 {{- end -}}
 
-{{/* The PriorityClass that the chart makes, where it makes objects of the cluster anyway; nothing where there is another. */}}
+{{/*
+The PriorityClass that the chart makes, where it makes objects of the cluster anyway; nothing where there is another. Kubernetes
+keeps names with `system-` for itself.
+*/}}
 {{- define "restamp.ownPriorityClass" -}}
 {{- if and (include "restamp.hasWebhook" .) (not .Values.reloader.deployment.priorityClassName) -}}
-{{- include "restamp.fullname" . -}}
+{{- $fullname := include "restamp.fullname" . -}}
+{{- hasPrefix "system-" $fullname | ternary (printf "restamp-%s" $fullname) $fullname -}}
 {{- end -}}
 {{- end -}}
 
@@ -142,6 +146,6 @@ default
 {{/* Names or objects with `name`, as pods want them. */}}
 {{- define "restamp.pullSecrets" -}}
 {{- range . }}
-- name: {{ if kindIs "map" . }}{{ .name }}{{ else }}{{ . }}{{ end }}
+- name: {{ if kindIs "map" . }}{{ .name | quote }}{{ else }}{{ . | quote }}{{ end }}
 {{- end }}
 {{- end -}}

@@ -56,8 +56,8 @@
   resources: [deploymentconfigs]
   verbs: [get, list, watch, patch]
 {{- range include "restamp.moreKinds" . | fromJsonArray }}
-- apiGroups: [{{ .group }}]
-  resources: [{{ .plural }}]
+- apiGroups: [{{ .group | quote }}]
+  resources: [{{ .plural | quote }}]
   verbs: [get, list, watch, patch]
 {{- end }}
 - apiGroups: [""]
@@ -117,11 +117,11 @@ kind: {{ $kind }}Binding
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: {{ $kind }}
-  name: {{ .name }}
+  name: {{ .name | quote }}
 subjects:
   {{- range .accounts }}
   - kind: ServiceAccount
-    name: {{ . }}
-    namespace: {{ include "restamp.namespace" $.root }}
+    name: {{ . | quote }}
+    namespace: {{ include "restamp.namespace" $.root | quote }}
   {{- end }}
 {{- end -}}

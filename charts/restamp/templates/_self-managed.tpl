@@ -4,19 +4,19 @@
 {{- $secret := include "restamp.certSecret" .root -}}
 {{ include "restamp.role" (merge (dict
   "name" (printf "%s-certificates" .watcher.name)
-  "rules" (printf "- apiGroups: [admissionregistration.k8s.io]\n  resources: [mutatingwebhookconfigurations]\n  resourceNames: [%s]\n  verbs: [get, list, watch, patch]" $fullname)
+  "rules" (printf "- apiGroups: [admissionregistration.k8s.io]\n  resources: [mutatingwebhookconfigurations]\n  resourceNames: [%q]\n  verbs: [get, list, watch, patch]" $fullname)
 ) .watcher) }}
 ---
 {{ include "restamp.role" (merge (dict
   "name" (printf "%s-certificates" .watcher.name)
   "namespace" .home
-  "rules" (printf "- apiGroups: [\"\"]\n  resources: [secrets]\n  resourceNames: [%s, %s-ca]\n  verbs: [get, list, watch, update]" $secret $secret)
+  "rules" (printf "- apiGroups: [\"\"]\n  resources: [secrets]\n  resourceNames: [%q, \"%s-ca\"]\n  verbs: [get, list, watch, update]" $secret $secret)
 ) .watcher) }}
 ---
 {{ include "restamp.role" (merge (dict
   "name" (printf "%s-certificates" .webhook.name)
   "namespace" .home
-  "rules" (printf "- apiGroups: [\"\"]\n  resources: [secrets]\n  resourceNames: [%s]\n  verbs: [get]" $secret)
+  "rules" (printf "- apiGroups: [\"\"]\n  resources: [secrets]\n  resourceNames: [%q]\n  verbs: [get]" $secret)
 ) .webhook) }}
 {{- end -}}
 
