@@ -1,6 +1,6 @@
 //! Values: which are taken, which are refused, and what becomes of them.
 
-use std::{fs, process::Command};
+use std::{fs, os::unix::fs::symlink, process::Command};
 
 use serde_json::json;
 
@@ -106,6 +106,30 @@ fn a_value_that_makes_no_sense_is_refused() {
 #[test]
 fn what_a_chart_around_this_one_shares_is_not_refused() {
     printed(&template(HELMS[0], &["--set", "global.somebodyElses=1"]));
+}
+
+#[test]
+fn a_chart_around_this_one_may_switch_it_on_and_off() {
+    let parent = tempfile::tempdir().unwrap();
+    let chart = json!({
+        "apiVersion": "v2", "name": "platform", "version": "1.0.0",
+        "dependencies": [{ "name": "restamp", "version": "*", "condition": "restamp.enabled" }],
+    });
+    fs::write(parent.path().join("Chart.yaml"), chart.to_string()).unwrap();
+    fs::create_dir(parent.path().join("charts")).unwrap();
+    symlink(path("charts/restamp"), parent.path().join("charts/restamp")).unwrap();
+    let folder = parent.path().to_str().unwrap();
+    for helm_of in HELMS {
+        let made = |more: &[&str]| {
+            let args = ["template", RELEASE, folder, "--kube-version", OLDEST];
+            printed(&helm(helm_of, &[&args, more].concat()))
+        };
+        let on = objects(&made(&["--set", "restamp.enabled=true"]));
+        assert_eq!(on, objects(&made(&[])), "{helm_of}");
+        one(&on, "Deployment", "restamp-watcher");
+        let off = made(&["--set", "restamp.enabled=false"]);
+        assert_eq!(off.trim(), "", "{helm_of}");
+    }
 }
 
 /// As the program would, which stops the start at what it does not know. What it is told about certificates is by variables.
