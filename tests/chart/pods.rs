@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use serde_json::{Value, json};
 
 use super::{
-    helm::{HELMS, cases, printed, rendered, template},
+    helm::{HELMS, cases, path, printed, rendered, template, values},
     objects::{Id, container, list, objects, one},
 };
 
@@ -99,6 +99,36 @@ fn what_is_left_empty_is_as_if_it_were_not_there() {
     for values in reloader.into_iter().chain(webhook).chain(trees) {
         assert_eq!(with(&values), default, "{values}");
     }
+}
+
+/// Only a list or a map may be taken away.
+#[test]
+fn a_switch_that_is_left_empty_is_as_its_default_says() {
+    let schema = fs::read_to_string(path("charts/restamp/values.schema.json")).unwrap();
+    let empty = empty_switches(&serde_json::from_str(&schema).unwrap()).unwrap();
+    assert!(empty["reloader"]["rbac"].get("enabled").is_some());
+    assert!(empty["certificates"].get("mode").is_some());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("empty.json");
+    fs::write(&file, empty.to_string()).unwrap();
+    for case in cases() {
+        let args = ["-f", file.to_str().unwrap(), "-f", &values(&case)];
+        let made = objects(&printed(&template(HELMS[0], &args)));
+        assert_eq!(made, objects(&rendered(&case)), "{case}");
+    }
+}
+
+/// Every boolean, number and choice of a schema that has a default, left empty; nothing where there is none.
+fn empty_switches(schema: &Value) -> Option<Value> {
+    let Some(properties) = schema["properties"].as_object() else {
+        let types = list(&schema["type"]);
+        let is_switch = types.contains(&"boolean") || types.contains(&"integer");
+        let is_switch = is_switch || schema.get("enum").is_some();
+        return (is_switch && !schema["default"].is_null()).then_some(Value::Null);
+    };
+    let below = properties.iter();
+    let below = below.filter_map(|(name, node)| Some((name.clone(), empty_switches(node)?)));
+    Some(Value::Object(below.collect()))
 }
 
 #[test]

@@ -44,8 +44,8 @@
 {{- end -}}
 
 {{/*
-Gives back its defaults to what YAML writers left empty, which Helm takes away as a whole; a single value may be taken away. Of a
-dict: values, schema, and whether to give them to all.
+Gives back its defaults to what YAML writers left empty, which Helm takes away as a whole; a single list or map may be taken away.
+Of a dict: values, schema, and whether to give them to all.
 */}}
 {{- define "restamp.complete" -}}
 {{- range $name, $known := .schema.properties -}}
@@ -54,7 +54,7 @@ dict: values, schema, and whether to give them to all.
 {{- $isThere := kindIs "map" (index $.values $name) -}}
 {{- if not $isThere }}{{ $_ := set $.values $name dict }}{{ end -}}
 {{- include "restamp.complete" (dict "values" (index $.values $name) "schema" $known "all" (or $.all (not $isThere))) -}}
-{{- else if $.all -}}
+{{- else if or $.all (and (kindIs "invalid" (index $.values $name)) (not (kindIs "slice" $known.default)) (not (kindIs "map" $known.default))) -}}
 {{- $_ := set $.values $name $known.default -}}
 {{- end -}}
 {{- end -}}
