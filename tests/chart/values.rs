@@ -94,6 +94,19 @@ fn a_value_that_makes_no_sense_is_refused() {
             "certificates.caBundle=MIIB",
             "is for certificates.mode=provided",
         ),
+        (
+            "reloader.serviceAccount.name=stamp,webhook.serviceAccount.name=stamp",
+            "both called stamp: give one of them another name",
+        ),
+        ("fullnameOverride=1st", "begins with no letter"),
+        (
+            "watcher.workloadKinds={example.com/v1/widgets/Widget=spec.a'b}",
+            "workloadKinds",
+        ),
+        (
+            "reloader.custom_annotations.auto=a'b",
+            "reloader.custom_annotations.auto is a'b, which no annotation can be called",
+        ),
     ];
     for helm_of in HELMS {
         for (given, told) in refused {
@@ -106,6 +119,18 @@ fn a_value_that_makes_no_sense_is_refused() {
 #[test]
 fn what_a_chart_around_this_one_shares_is_not_refused() {
     printed(&template(HELMS[0], &["--set", "global.somebodyElses=1"]));
+}
+
+#[test]
+fn a_service_account_may_be_that_of_both_processes() {
+    let name = "reloader.serviceAccount.name=stamp,webhook.serviceAccount.name=stamp";
+    let values = format!("{name},webhook.serviceAccount.create=false");
+    let objects = objects(&printed(&template(HELMS[0], &["--set", &values])));
+    one(&objects, "ServiceAccount", "stamp");
+    for name in ["restamp-watcher", "restamp-webhook"] {
+        let pod = &one(&objects, "Deployment", name)["spec"]["template"]["spec"];
+        assert_eq!(pod["serviceAccountName"], "stamp", "{name}");
+    }
 }
 
 #[test]
