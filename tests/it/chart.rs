@@ -206,6 +206,29 @@ fn what_is_worth_an_alert_has_one() {
     }
 }
 
+/// A pod is scraped twice where there are two monitors, which nobody may take for two pods.
+#[test]
+fn no_gauge_is_summed_over_scrapes() {
+    let described = read("docs/metrics.md");
+    let row = Regex::new(r"(?m)^\| `([a-z_]+)` \| gauge \|").unwrap();
+    let gauges: Vec<_> = row
+        .captures_iter(&described)
+        .map(|it| it[1].to_owned())
+        .collect();
+    assert!(gauges.contains(&"restamp_leader".to_owned()), "{gauges:?}");
+    let gauges = gauges.join("|");
+    let sum = Regex::new(&format!(r"sum *(by *\([^)]*\) *)?\((?:{gauges})\b")).unwrap();
+    assert!(sum.is_match("sum by (pod) (restamp_leader)"));
+    for file in [
+        "charts/restamp/templates/prometheus-rule.yaml",
+        "charts/restamp/files/dashboard.json",
+        "docs/metrics.md",
+    ] {
+        let found = sum.find(&read(file)).map(|it| it.as_str().to_owned());
+        assert_eq!(found, None, "{file}");
+    }
+}
+
 /// The tree of the chart, as a map, so that two of them can be compared.
 #[test]
 fn every_value_is_described_and_has_a_default_of_its_type() {
