@@ -131,6 +131,40 @@ fn empty_switches(schema: &Value) -> Option<Value> {
     Some(Value::Object(below.collect()))
 }
 
+/// In a namespace that lets nobody out, it would wait for the API server in vain.
+#[test]
+fn the_test_s_pod_may_reach_whom_the_processes_reach() {
+    for case in ["monitoring", "default"] {
+        let objects = objects(&rendered(case));
+        let pod = one(&objects, "Pod", "restamp-check");
+        let policies = objects
+            .iter()
+            .filter(|((kind, ..), _)| kind == "NetworkPolicy");
+        let mut policies: BTreeMap<_, _> =
+            policies.map(|((_, _, name), it)| (&**name, it)).collect();
+        let Some(policy) = policies.remove("restamp-check") else {
+            assert!(policies.is_empty(), "{case}: only {:?}", policies.keys());
+            continue;
+        };
+        for other in policies.values() {
+            assert_eq!(policy["spec"]["egress"], other["spec"]["egress"], "{case}");
+        }
+        assert_eq!(policies.len(), 2);
+        let selected = policy["spec"]["podSelector"]["matchLabels"]
+            .as_object()
+            .unwrap();
+        for (label, value) in selected {
+            assert_eq!(pod["metadata"]["labels"][label], *value, "{case}: {label}");
+        }
+        assert_eq!(selected["app.kubernetes.io/component"], "check");
+        let hook = |object: &Value| {
+            let weight = &object["metadata"]["annotations"]["helm.sh/hook-weight"];
+            weight.as_str().unwrap().parse::<i32>().unwrap()
+        };
+        assert!(hook(policy) < hook(pod), "it is there before the pod");
+    }
+}
+
 #[test]
 fn pods_that_are_not_ready_never_block_a_drain() {
     for case in cases() {

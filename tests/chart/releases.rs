@@ -113,7 +113,11 @@ fn a_release_comes_changes_goes_back_and_leaves_nothing() {
         return;
     }
     for helm in HELMS {
-        let release = Release::install(helm, &format!("life-{helm}"), &[]);
+        let release = Release::install(
+            helm,
+            &format!("life-{helm}"),
+            &["--set", "reloader.netpol.enabled=true"],
+        );
         let watcher = format!("deployment/{}-watcher", release.name);
         let webhook = format!("deployment/{}-webhook", release.name);
         for deployment in [&watcher, &webhook] {
