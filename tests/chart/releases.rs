@@ -162,6 +162,29 @@ fn a_release_comes_changes_goes_back_and_leaves_nothing() {
     }
 }
 
+#[test]
+fn a_variable_that_is_taken_out_of_the_values_is_gone_from_its_secret() {
+    if !nodes_are_simulated() {
+        return;
+    }
+    for helm in HELMS {
+        let values = "reloader.deployment.env.secret.STAYS=a,reloader.deployment.env.secret.GOES=b";
+        let release = Release::install(helm, &format!("env-{helm}"), &["--set", values]);
+        let secret = format!("secret/{}-watcher", release.name);
+        let keys = || {
+            let data = release.home.get(&secret)["data"].clone();
+            data.as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(keys(), ["GOES", "STAYS"], "{helm}");
+        release.upgrade(&["--set", "reloader.deployment.env.secret.GOES="]);
+        assert_eq!(keys(), ["STAYS"], "{helm}");
+    }
+}
+
 /// As docs/install.md says: Helm 4 takes no field from whoever else has written it.
 #[test]
 fn a_ca_of_ones_own_takes_the_place_of_that_of_restamp() {

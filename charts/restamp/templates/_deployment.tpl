@@ -177,18 +177,18 @@ spec:
 {{- end -}}
 {{- end -}}
 
-{{/* The Secret of `env.secret`; nothing without any. */}}
+{{/* The Secret of `env.secret`; nothing without any. Of `stringData`, an upgrade would leave what is no longer there. */}}
 {{- define "restamp.envSecret" -}}
 {{- $data := dict -}}
 {{- range $name, $value := (.deployment.env | default dict).secret | default dict -}}
-{{- if not (empty $value) }}{{ $_ := set $data $name (toString $value) }}{{ end -}}
+{{- if not (empty $value) }}{{ $_ := set $data $name (toString $value | b64enc) }}{{ end -}}
 {{- end -}}
 {{- with $data -}}
 apiVersion: v1
 kind: Secret
 {{ include "restamp.metadata" (dict "root" $.root "component" $.component "name" (printf "%s-%s" (include "restamp.fullname" $.root) $.component)) }}
 type: Opaque
-stringData:
+data:
   {{- toYaml . | nindent 2 }}
 {{- end -}}
 {{- end -}}
