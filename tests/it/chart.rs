@@ -229,6 +229,22 @@ fn no_gauge_is_summed_over_scrapes() {
     }
 }
 
+/// The words of a schema that Helm checks, and our own. Of any other, nobody would notice that it means nothing.
+const WORDS: [&str; 12] = [
+    "additionalProperties",
+    "default",
+    "description",
+    "enum",
+    "inherits",
+    "items",
+    "maxItems",
+    "minimum",
+    "pattern",
+    "properties",
+    "type",
+    "withoutEffect",
+];
+
 /// The tree of the chart, as a map, so that two of them can be compared.
 #[test]
 fn every_value_is_described_and_has_a_default_of_its_type() {
@@ -238,6 +254,9 @@ fn every_value_is_described_and_has_a_default_of_its_type() {
             path.is_empty() || described.is_some_and(|it| !it.is_empty()),
             "{path}"
         );
+        for word in node.as_object().unwrap().keys() {
+            assert!(WORDS.contains(&word.as_str()), "{path}: what is {word}?");
+        }
         let none = Map::new();
         let properties = node["properties"].as_object().unwrap_or(&none);
         for (name, child) in properties {
