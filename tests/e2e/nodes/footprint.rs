@@ -25,8 +25,8 @@ const SIZE: usize = 4096;
 const AT_ONCE: usize = 16;
 /// In bytes.
 const MI: f64 = (1 << 20) as f64;
-/// How much more than requested a working set may be.
-const NEAR: f64 = 1.5;
+/// How often what a process ever had resident is in its limit, since clusters are larger than this one.
+const ROOM: f64 = 4.0;
 const NANO_PER_MILLI: f64 = 1e6;
 
 /// Secrets, and workloads that use some of them, and all of them one ConfigMap. They have no pods.
@@ -103,11 +103,8 @@ pub async fn memory(release: &Release<'_>, processes: &Processes, when: &str) {
         let used = format!("{name}: peak {peak:.1} Mi, working set {working_set:.1} Mi");
         println!("  {used}");
         let [requested, limit] = ["requests", "limits"].map(|of| asked(&pod, of, "memory", "Mi"));
-        assert!(peak < limit / 2.0, "near its limit of {limit} Mi: {used}");
-        assert!(
-            working_set < requested * NEAR,
-            "not near {requested} Mi: {used}"
-        );
+        assert!(peak < limit / ROOM, "near its limit of {limit} Mi: {used}");
+        assert!(working_set < requested, "more than {requested} Mi: {used}");
     }
 }
 
