@@ -95,7 +95,11 @@ impl Demo<'_> {
         let pods = release.pods_of("webhook").await;
         let release_3 = self.manifest("release-3");
         let apply = ["apply", "-f", &release_3];
-        let outage = processes.keep_dead(&pods, self.run(&apply));
+        let while_dead = async {
+            release.until_left_dead(&pods).await;
+            self.run(&apply).await;
+        };
+        let outage = processes.keep_dead(&pods, while_dead);
         self.expect("without a webhook", &[(CHECKOUT, 2)], outage)
             .await;
         release.until_restarted_after_kill(&pods).await;

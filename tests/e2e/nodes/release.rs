@@ -248,6 +248,25 @@ impl<'a> Release<'a> {
         }
     }
 
+    /// Waits until the kubelet has started these pods in vain, and leaves them for a while: before that, they are back
+    /// sooner than they are taken for dead.
+    pub async fn until_left_dead(&self, pods: &[Pod]) {
+        for pod in pods {
+            until("the kubelet leaves it dead", async || {
+                let pod = self.pods_api().get(&pod.name_any()).await;
+                let pod = pod.expect("it is there");
+                let state = container(&pod).and_then(|it| it.state.clone());
+                let waits = state.and_then(|state| state.waiting?.reason);
+                if waits.as_deref() == Some("CrashLoopBackOff") {
+                    Ok(())
+                } else {
+                    Err(pod.status)
+                }
+            })
+            .await;
+        }
+    }
+
     /// What `restamp explain` in a pod says about a workload.
     pub async fn explain(&self, workload: &str, namespace: &str) -> String {
         let program = ["exec", "deployment/restamp-watcher", "--", "/restamp"];
