@@ -232,36 +232,33 @@ impl<'a> Release<'a> {
 
     /// Waits until these pods are ready, with containers of which the last one was killed.
     pub async fn until_restarted_after_kill(&self, pods: &[Pod]) {
-        for pod in pods {
-            until("the kubelet has started it again", async || {
-                let pod = self.pods_api().get(&pod.name_any()).await;
-                let pod = pod.expect("it is there");
-                let last = container(&pod).and_then(|it| it.last_state.clone());
-                let code = last.and_then(|last| Some(last.terminated?.exit_code));
-                if code == Some(KILLED) && is_ready(&pod) {
-                    Ok(())
-                } else {
-                    Err(pod.status)
-                }
-            })
+        let is_back = |pod: &Pod| {
+            let last = container(pod).and_then(|it| it.last_state.clone());
+            let code = last.and_then(|last| Some(last.terminated?.exit_code));
+            code == Some(KILLED) && is_ready(pod)
+        };
+        self.until_each(pods, "the kubelet has started it again", is_back)
             .await;
-        }
     }
 
     /// Waits until the kubelet has started these pods in vain, and leaves them for a while: before that, they are back
     /// sooner than they are taken for dead.
     pub async fn until_left_dead(&self, pods: &[Pod]) {
+        let is_left = |pod: &Pod| {
+            let state = container(pod).and_then(|it| it.state.clone());
+            let waits = state.and_then(|state| state.waiting?.reason);
+            waits.as_deref() == Some("CrashLoopBackOff")
+        };
+        self.until_each(pods, "the kubelet leaves it dead", is_left)
+            .await;
+    }
+
+    async fn until_each(&self, pods: &[Pod], what: &str, is_so: impl Fn(&Pod) -> bool) {
         for pod in pods {
-            until("the kubelet leaves it dead", async || {
+            until(what, async || {
                 let pod = self.pods_api().get(&pod.name_any()).await;
                 let pod = pod.expect("it is there");
-                let state = container(&pod).and_then(|it| it.state.clone());
-                let waits = state.and_then(|state| state.waiting?.reason);
-                if waits.as_deref() == Some("CrashLoopBackOff") {
-                    Ok(())
-                } else {
-                    Err(pod.status)
-                }
+                is_so(&pod).then_some(()).ok_or(pod.status)
             })
             .await;
         }
