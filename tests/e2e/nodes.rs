@@ -64,8 +64,8 @@ async fn changes_and_deploys(shop: &Shop) {
     assert_eq!(shop.rollouts(deploy).await, each(1), "a deploy");
 }
 
-/// Whatever is done to Restamp, users go on: nothing that they create is refused, or left unstamped, and nothing that
-/// they have is rolled out.
+/// Whatever is done to Restamp, users go on: nothing that they create is refused, nor left unstamped if the webhook had
+/// the time, and nothing that they have is rolled out.
 async fn nothing_is_refused(ground: &Ground, users: &Shop, release: &Release<'_>) {
     let shop = Shop::injected_on(ground, "stream").await;
     shop.set_password("one").await;

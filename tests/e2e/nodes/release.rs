@@ -13,7 +13,6 @@ use k8s_openapi::api::{
     core::v1::{ContainerStatus, Node, Pod},
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
-
 use serde_json::Value;
 
 use crate::{

@@ -36,14 +36,18 @@ impl Right {
 
     /// The resource, as errors and metrics have it.
     pub fn resource(&self) -> String {
-        let name = format!("{}.{}", self.resource, self.group);
-        name.trim_end_matches('.').to_owned()
+        full_name(self.group, self.resource)
     }
 
     /// `verb resource`.
     pub fn text(&self) -> String {
         format!("{} {}", self.verb, self.resource())
     }
+}
+
+fn full_name(group: &str, resource: &str) -> String {
+    let name = format!("{resource}.{group}");
+    name.trim_end_matches('.').to_owned()
 }
 
 /// Every role in the files of a folder.
@@ -78,8 +82,7 @@ fn rights(role: &Value) -> BTreeSet<String> {
     for rule in role["rules"].as_array().expect("rules") {
         for group in texts(&rule["apiGroups"]) {
             for resource in texts(&rule["resources"]) {
-                let resource = format!("{resource}.{group}");
-                let resource = resource.trim_end_matches('.');
+                let resource = full_name(&group, &resource);
                 let verbs = texts(&rule["verbs"]).into_iter();
                 rights.extend(verbs.map(|verb| format!("{verb} {resource}")));
             }
